@@ -1,0 +1,1 @@
+"""Metrics, pipelines, a ledger and reports."""

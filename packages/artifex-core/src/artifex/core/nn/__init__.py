@@ -1,0 +1,1 @@
+"""Blocks with no generative meaning that more than one family uses unchanged."""

@@ -1,0 +1,1 @@
+"""Distributions, divergences and noise that more than one family uses."""

@@ -1,0 +1,1 @@
+"""One trainer for every family: objectives, the compiled step, checkpoints, callbacks."""

@@ -1,0 +1,69 @@
+"""Where a run's arrays lie: on one device, or spread over a mesh by the rules of `mesh`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+
+from artifex.core.mesh import (
+    ShardingConfig,
+    batch_sharding,
+    create_mesh,
+    installed_rules,
+    opt_shardings,
+    param_shardings,
+    replicated,
+)
+from artifex.core.training.state import TrainState, pick
+from artifex.core.training.step import Plan
+
+
+class Placement(NamedTuple):
+    """The mesh of a run, and a sharding for each array; all None on one device."""
+
+    mesh: Mesh | None = None
+    state: TrainState | None = None  # of NamedShardings
+    data: NamedSharding | None = None  # of data in memory, replicated: each device gathers its own rows
+    batches: NamedSharding | None = None  # of streamed batches [k, row, ...]
+
+    def program(self) -> Any:
+        """Shardings of what a compiled step returns."""
+        return None if self.mesh is None else (jax.tree.leaves(self.state), self.data)
+
+    def active(self) -> contextlib.AbstractContextManager[Any]:
+        """Trace and call under the mesh, where there is one."""
+        return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+
+    def build(self, initial: Callable[..., TrainState], *args: Any) -> TrainState:
+        """The state that `initial(*args)` traces, made where it belongs."""
+        with self.active():
+            return jax.jit(initial, out_shardings=self.state)(*args)
+
+
+def place(mesh: Mesh | ShardingConfig | None, plan: Plan, state: TrainState) -> Placement:
+    """The placement of a state, given by its shapes."""
+    if mesh is None:
+        return Placement()
+    config = mesh if isinstance(mesh, ShardingConfig) else ShardingConfig()
+    devices = create_mesh(config) if isinstance(mesh, ShardingConfig) else mesh
+    everywhere = replicated(devices)
+    params = param_shardings(devices, state.params, installed_rules(), config.fsdp_min_weight_size)
+    optimizers = {
+        name: opt_shardings(tx, state.opt_state[name], pick(params, plan.owned.moved[name]), devices)
+        for name, tx in plan.optimizers.items()
+    }
+    shardings = TrainState(
+        step=everywhere,
+        bad=everywhere,
+        params=params,
+        variables=dict.fromkeys(state.variables, everywhere),
+        opt_state=optimizers,
+        ema=pick(params, state.ema),
+    )
+    rows = batch_sharding(devices)
+    batches = NamedSharding(devices, jax.sharding.PartitionSpec(None, *rows.spec))
+    return Placement(devices, shardings, everywhere, batches)

@@ -1,0 +1,309 @@
+"""The trainer: one loop for every family.
+
+It keeps the state as a flat list of arrays, dispatches the compiled step (see `step`), and does between steps what a run
+needs: rows of metrics, losses on held-out data, pictures of samples, checkpoints. How a model is trained is said by its
+`training_spec`. A run folder makes a run resumable:
+
+    config.yaml   environment.json   metrics.jsonl   checkpoints/   samples/   model/
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from artifex.core.config_text import read_config
+from artifex.core.data.source import Source
+from artifex.core.leaves import as_like, as_plain, assign, flatten, merge
+from artifex.core.mesh import ShardingConfig
+from artifex.core.model import GenerativeModel
+from artifex.core.registry import create_model
+from artifex.core.saving import save_model
+from artifex.core.training.callbacks import Callback
+from artifex.core.training.checkpoint import Checkpointer
+from artifex.core.training.config import TrainerConfig
+from artifex.core.training.feed import Feed, make_feed
+from artifex.core.training.held_out import held_out_losses
+from artifex.core.training.journal import Journal
+from artifex.core.training.objective import training_spec
+from artifex.core.training.optimizers import objective_optimizers
+from artifex.core.training.pictures import write_samples
+from artifex.core.training.placement import place
+from artifex.core.training.program import Outline, Program, Task, compile_steps, outline
+from artifex.core.training.run_config import RunConfig, read_run, write_run
+from artifex.core.training.run_dir import RunDir
+from artifex.core.training.signals import Stop, stop_on_signal
+from artifex.core.training.state import TrainState, check_accumulation, initial_state, named, ownership, unnamed
+from artifex.core.training.step import Plan
+
+IN_FLIGHT = 4  # calls under way at most; more would only hold memory
+log = logging.getLogger("artifex")
+
+
+class Trainer:
+    """Trains a model.
+
+    During `fit` the model's own arrays are given up; it holds the trained ones when `fit` returns, however it ends.
+
+    Args:
+        mesh: a jax mesh or a `ShardingConfig`; one device when None.
+        run_dir: a folder that does not exist yet or is empty; nothing is written when None.
+        optimizers: optax transformations by objective, instead of those in the config.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        config: TrainerConfig,
+        *,
+        mesh: Mesh | ShardingConfig | None = None,
+        callbacks: Sequence[Callback] = (),
+        run_dir: str | Path | RunDir | None = None,
+        optimizers: Mapping[str, optax.GradientTransformation] | None = None,
+    ) -> None:
+        spec = training_spec(model)
+        check_accumulation(spec, config.grad_accum)
+        owned = ownership(model, spec, average=config.ema_decay is not None)
+        made = objective_optimizers(spec, config, optimizers)
+        layout, arrays = flatten(model)
+        self.plan = Plan(layout, spec, config, owned, made, unroll=False)
+        self.config = config
+        self.callbacks = tuple(callbacks)
+        self.history: list[dict[str, float]] = []
+        self.step = 0
+        self._module = model
+        self._position: Mapping[str, Any] | None = None  # of the data, from a checkpoint
+
+        def initial(arrays: Mapping[str, jax.Array]) -> TrainState:
+            return initial_state(merge(layout, arrays), owned, made)
+
+        self.placement = place(mesh, self.plan, jax.eval_shape(initial, arrays))
+        self._leaves, self._treedef = jax.tree.flatten(self.placement.build(initial, arrays))
+        self._programs: dict[Any, Any] = {}
+        self.run = _open_run(run_dir, RunConfig(model.config, config))
+        self._checkpoints = None if self.run is None else Checkpointer(self.run.checkpoints, keep=config.keep)
+
+    @property
+    def state(self) -> TrainState:
+        """The state as it is; the next `fit` overwrites its arrays, so copy what you keep."""
+        return jax.tree.unflatten(self._treedef, self._leaves)
+
+    def model(self, ema: bool = False) -> Any:
+        """A copy of the model as it is now.
+
+        Args:
+            ema: with the averaged parameters.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if ema and self.config.ema_decay is None:
+            raise ValueError("Trainer.model: expected a run with averaged parameters, got none. Set trainer.ema_decay.")
+        return merge(self.plan.layout, jax.tree.map(jnp.copy, self._arrays(ema=ema)))
+
+    def fit(self, data: Any, steps: int | None = None, *, held_out: Source | None = None) -> list[dict[str, float]]:
+        """Train up to `config.steps`, or for `steps` more; the rows of metrics.
+
+        Args:
+            data: a source, an array or a mapping of arrays, or an iterator of batches.
+            held_out: what `evaluate_every` looks at.
+
+        Raises:
+            RunError: the losses are no longer finite.
+            KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint was written first.
+        """
+        feed = make_feed(data, self.config.batch_size, self.config.seed, (self.placement.data, self.placement.batches))
+        if self._position is not None:
+            feed.seek(self._position)
+        end = self.config.steps if steps is None else self.step + steps
+        with self._running(end) as stop:
+            journal = Journal(self.run, self.callbacks, self.config.nonfinite, self.config.batch_size)
+            try:
+                self._advance(feed, end, stop, journal, held_out)
+                journal.flush()
+            finally:
+                self.history += journal.rows
+            self._finish(feed, stop)
+        return self.history
+
+    @classmethod
+    def resume(
+        cls,
+        run_dir: str | Path,
+        *,
+        model: GenerativeModel | None = None,
+        mesh: Mesh | ShardingConfig | None = None,
+        callbacks: Sequence[Callback] = (),
+        optimizers: Mapping[str, optax.GradientTransformation] | None = None,
+    ) -> Trainer:
+        """The trainer of a run, at its newest sound checkpoint.
+
+        Args:
+            model: of the run's architecture; built from the run's config when None.
+
+        Raises:
+            ConfigError: the run's architecture is another.
+            RunError: the folder holds no run, or no sound checkpoint.
+        """
+        run = RunDir.open(run_dir)
+        text = read_config(run.config)
+        settings = read_run(text.tree, text.positions)
+        if model is None:
+            model = create_model(settings.model, rngs=nnx.Rngs(settings.trainer.seed))
+        mesh = settings.mesh if mesh is None else mesh
+        trainer = cls(
+            model, settings.trainer, mesh=mesh, callbacks=callbacks, run_dir=run, optimizers=optimizers
+        )  # fmt: skip
+        trainer.restore()
+        return trainer
+
+    def restore(self, step: int | None = None) -> None:
+        """Go to a checkpoint of the run, the newest sound one when `step` is None."""
+        if self.run is None or self._checkpoints is None:
+            raise ValueError("Trainer.restore: expected a trainer with a run folder, got none. Use Trainer.resume.")
+        own = named(self.state)
+        shardings = named(self.placement.state) if self.placement.state is not None else dict.fromkeys(own)
+        like = {name: _shape(as_plain(leaf), shardings[name]) for name, leaf in own.items()}
+        restored = self._checkpoints.restore(like, step=step)
+        arrays = {name: as_like(restored.arrays[name], leaf) for name, leaf in own.items()}
+        self._leaves = jax.tree.leaves(unnamed(arrays, self.state))
+        self.step = restored.step
+        self._position = restored.meta["data"]
+        self.run.truncate_metrics(restored.step)
+        assign(self._module, self._arrays())
+
+    def _arrays(self, *, ema: bool = False) -> dict[str, jax.Array]:
+        """The model's arrays by path."""
+        state = self.state
+        arrays = {**state.params, **state.variables}
+        if ema:
+            arrays |= {path: mean.astype(arrays[path].dtype) for path, mean in state.ema.items()}
+        return arrays
+
+    @contextlib.contextmanager
+    def _running(self, end: int) -> Iterator[Stop]:
+        """Everything that is set up around a fit and taken down after it."""
+        with contextlib.ExitStack() as stack:
+            if self.run is not None:
+                stack.enter_context(self.run.lock())
+            stop = stack.enter_context(stop_on_signal())
+            stack.enter_context(self.placement.active())
+            stack.callback(lambda: assign(self._module, self._arrays()))
+            for callback in self.callbacks:
+                callback.start(self.step, end)
+                stack.callback(callback.end)
+            yield stop
+
+    def _advance(self, feed: Feed, end: int, stop: Stop, journal: Journal, held_out: Source | None) -> None:
+        """Steps up to `end`, and what is due between them."""
+        if self.step >= end:
+            return
+        seed = jax.device_put(jax.random.key_data(jax.random.key(self.config.seed)), self.placement.data)
+        task, about, most = self._prepare(feed, seed)
+        journal.names = about.names
+        none = metrics = jax.device_put(about.no_metrics(), self.placement.data)
+        window, in_flight = feed.window(self.step, min(most, end - self.step)), collections.deque()
+        while self.step < end and stop.signal is None:
+            k = most if end - self.step >= most else 1
+            if self.step + k > window.until:
+                window = feed.window(self.step, k)
+            run, due = self._program(task, k), self._next_due(end)
+            step, leaves, arrays, until = self.step, self._leaves, window.arrays, window.until
+            while step < due and step + k <= until and stop.signal is None:
+                self._leaves, metrics = leaves, metrics = run(leaves, metrics, arrays, seed)
+                step += k
+                in_flight.append(metrics)
+                if len(in_flight) > IN_FLIGHT:
+                    in_flight.popleft().block_until_ready()
+            before, self.step = self.step, step
+            if journal.clock is None:
+                journal.tick(step)
+            if self._passed(self.config.log_every, before) or step >= end:
+                journal.push(step, metrics)
+                metrics = none
+            self._between(feed, before, journal, held_out)
+
+    def _prepare(self, feed: Feed, seed: jax.Array) -> tuple[Task, Outline, int]:
+        """The task of a feed, its outline, and how many steps a call may take."""
+        key = ("outline", feed.reader)
+        if key not in self._programs:
+            shapes = jax.eval_shape(lambda: self.state)
+            about = outline(Task(self.plan, feed.reader), shapes, feed.outline(), seed)
+            slow = about.convolves and jax.default_backend() == "cpu"
+            plan = dataclasses.replace(self.plan, unroll=slow)
+            most = 1 if slow else self.config.steps_per_call
+            if most != self.config.steps_per_call:
+                log.warning("artifex: steps_per_call is 1 for this model: XLA runs convolutions slowly in loops on CPU.")
+            self._programs[key] = (Task(plan, feed.reader), about, most)
+        return self._programs[key]
+
+    def _program(self, task: Task, k: int) -> Program:
+        if (task, k) not in self._programs:
+            self._programs[task, k] = compile_steps(task, self._treedef, k, self.placement.program())
+        return self._programs[task, k]
+
+    def _next_due(self, end: int) -> int:
+        """The step at which something is due next."""
+        config = self.config
+        periods = (config.log_every, config.save_every, config.sample_every, config.evaluate_every)
+        return min([end, *((self.step // every + 1) * every for every in periods if every is not None)])
+
+    def _passed(self, every: int | None, before: int) -> bool:
+        """Whether a multiple of `every` lies after `before`, up to now."""
+        return every is not None and self.step // every > before // every
+
+    def _between(self, feed: Feed, before: int, journal: Journal, held_out: Source | None) -> None:
+        """Held-out losses, pictures and checkpoints that are due."""
+        ema = self.config.ema_decay is not None
+        if held_out is not None and self._passed(self.config.evaluate_every, before):
+            journal.flush()
+            arrays = self._arrays(ema=ema)
+            journal.write({"step": self.step, **held_out_losses(self.plan, arrays, held_out, self.step)})
+        if self.run is not None and self._passed(self.config.sample_every, before):
+            write_samples(self.model(ema), self.run.samples, self.step, self.config.seed)
+        if self._passed(self.config.save_every, before):
+            journal.flush()
+            self.save(feed.position())
+
+    def save(self, position: Mapping[str, Any] | None = None) -> None:
+        """Begin to write a checkpoint of this step; it is written while training goes on."""
+        if self._checkpoints is None:
+            return
+        self._position = position if position is not None else self._position
+        arrays = {name: as_plain(leaf) for name, leaf in named(self.state).items()}
+        self._checkpoints.save(self.step, arrays, {"data": self._position})
+
+    def _finish(self, feed: Feed, stop: Stop) -> None:
+        """The last checkpoint and the model; after a signal, only the checkpoint, and then the interrupt."""
+        if self._checkpoints is not None and self.run is not None:
+            if self._checkpoints.newest != self.step:
+                self.save(feed.position())
+            self._checkpoints.wait()
+            if stop.signal is None and self.step >= self.config.steps:
+                save_model(self.model(self.config.ema_decay is not None), self.run.model)
+        self._position = feed.position()
+        if stop.signal is not None:
+            saved = "" if self.run is None else f" A checkpoint was written; go on with: artifex resume {self.run.path}"
+            raise KeyboardInterrupt(f"{stop.signal.name} at step {self.step}.{saved}")
+
+
+def _shape(leaf: jax.Array, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _open_run(run_dir: str | Path | RunDir | None, run: RunConfig) -> RunDir | None:
+    """The run folder, made anew unless it is one already."""
+    if run_dir is None or isinstance(run_dir, RunDir):
+        return run_dir
+    return RunDir.create(run_dir, write_run(run))
