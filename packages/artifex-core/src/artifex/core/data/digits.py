@@ -5,77 +5,51 @@ Rows are permuted by `default_rng(0)`; the first 1,437 are the training split. P
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib.util
+from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Float, Int
 
-from artifex.core.data.source import ArraySource, Transform
-from artifex.core.data.spec import DataSpec
-from artifex.core.errors import ConfigError
+from artifex.core.data.pictures import Binarise, labelled_pictures
+from artifex.core.data.source import ArraySource
+from artifex.core.data.split import split_rows
+from artifex.core.errors import MissingDependency
 
 N_TRAIN = 1437
-Binarise = Literal["none", "threshold", "stochastic"]
+LEVELS = 17  # 0/16 to 16/16
 
 
 def digits(split: str = "train", *, binarise: Binarise = "none", flat: bool = False) -> ArraySource:
-    """The digits with their labels.
+    """The digits with their labels, [8, 8, 1].
 
     Args:
-        binarise: leave grey levels; 1 from level 8 on; or draw each pixel anew at every step of training, and once with
-            seed 0 for held-out data.
+        binarise: leave grey levels; 1 from level 8 on; or draw each pixel (see `pictures`).
         flat: vectors of 64 instead of pictures.
     """
+    table = digits_table()
+    order = np.random.default_rng(0).permutation(len(table))
+    rows = table[order[split_rows("digits", split, N_TRAIN, len(order))]]
+    return labelled_pictures(
+        (rows[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1),
+        rows[:, 64].astype(np.int32),
+        name="digits",
+        levels=LEVELS,
+        binarise=binarise,
+        flat=flat,
+        fresh=split != "test",
+    )
+
+
+def digits_table() -> Float[np.ndarray, "row 65"]:
+    """64 levels from 0 to 16 and the digit, in the order of scikit-learn."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise MissingDependency("digits: expected scikit-learn, which brings the data, got none. Run: pip install scikit-learn")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():  # importing sklearn.datasets for this one file costs two seconds
+        return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    order = np.random.default_rng(0).permutation(len(bunch.images))
-    rows = order[split_rows("digits", split, N_TRAIN, len(order))]
-    x = (bunch.images[rows] / 16).astype(np.float32)[..., None]
-    return pictures("digits", x, bunch.target[rows].astype(np.int32), levels=17, split=split, binarise=binarise, flat=flat)
-
-
-def split_rows(name: str, split: str, n_train: int, n: int) -> slice:
-    """Rows of a split: train, test or all.
-
-    Raises:
-        ConfigError: another split.
-    """
-    splits = {"train": slice(n_train), "test": slice(n_train, n), "all": slice(n)}
-    if split not in splits:
-        raise ConfigError(f"{name}: expected the split train, test or all, got {split!r}.")
-    return splits[split]
-
-
-def pictures(
-    name: str, x: np.ndarray, y: np.ndarray, *, levels: int, split: str, binarise: Binarise, flat: bool
-) -> ArraySource:
-    """Pictures in [0, 1] with labels as a source, binarised and flattened as asked."""
-    transform: Transform | None = None
-    if binarise not in ("none", "threshold", "stochastic"):
-        raise ConfigError(f"{name}: expected binarise none, threshold or stochastic, got {binarise!r}.")
-    if binarise == "threshold":
-        x = (x >= 0.5).astype(np.float32)
-    elif binarise == "stochastic" and split == "train":
-        transform = draw_pixels
-    elif binarise == "stochastic":
-        x = (np.random.default_rng(0).random(x.shape) < x).astype(np.float32)
-    if flat:
-        x = x.reshape(len(x), -1)
-    spec = DataSpec(
-        shape=x.shape[1:],
-        low=0.0,
-        high=1.0,
-        levels=levels if binarise == "none" else 2,
-        kind="vector" if flat else "image",
-        n_classes=10,
-        condition_shape=(),
-    )
-    return ArraySource({"x": x, "y": y}, spec, name=name, transform=transform)
-
-
-def draw_pixels(batch: dict[str, Array], key: Key[Array, ""]) -> dict[str, Array]:
-    """The batch with each pixel 1 with the probability that its grey level is."""
-    return {**batch, "x": jax.random.bernoulli(key, batch["x"]).astype(jnp.float32)}
+    return np.column_stack([bunch.data, bunch.target])

@@ -1,4 +1,8 @@
-"""Sources: examples by row, with a spec and a digest."""
+"""Sources: examples by row, with a spec and a digest.
+
+A batch is a mapping of arrays with one first axis: `"x"` holds the data, `"y"` the condition where there is one, and
+`"mask"` is 1 for a row that counts and 0 for padding.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from artifex.core.data.spec import DataSpec, Kind
+from artifex.core.data.infer import infer_spec
+from artifex.core.data.spec import DataSpec
+from artifex.core.errors import ConfigError
 
 Arrays = dict[str, np.ndarray]
 Transform = Callable[[dict[str, Array], Key[Array, ""]], dict[str, Array]]
@@ -33,19 +40,20 @@ class Source(Protocol):
         """The number of examples."""
         ...
 
-    def take(self, rows: Int[np.ndarray, " row"]) -> Arrays:
-        """The examples of some rows."""
+    def take(self, indices: Int[np.ndarray, " row"]) -> Arrays:
+        """The examples at some indices."""
         ...
 
 
 class ArraySource:
-    """Examples in memory: arrays of equal first axis, `"x"` the data and `"y"` the condition.
+    """Examples in memory, as arrays of equal first axis. Numbers are held as jax computes with them (float32, int32).
 
     Args:
         nonfinite: what to do about rows with NaN or infinity: refuse the data, or drop them and count in `dropped`.
 
     Raises:
-        ValueError: no examples, unequal lengths, objects, or numbers that are not finite.
+        ConfigError: no examples, unequal lengths, or numbers that are not finite.
+        TypeError: arrays of something else than numbers.
     """
 
     def __init__(
@@ -57,27 +65,64 @@ class ArraySource:
         transform: Transform | None = None,
         nonfinite: Literal["raise", "drop"] = "raise",
     ) -> None:
-        checked = _checked({key: np.asarray(value) for key, value in arrays.items()}, name)
-        self.arrays, self.dropped = _finite(checked, name, drop=nonfinite == "drop")
+        given = {key: np.asarray(value) for key, value in arrays.items()}
+        check_lengths(given, name)
+        numbers = {key: as_numbers(value, key, name) for key, value in given.items()}
+        good = finite_rows(numbers)
+        self.dropped = int((~good).sum())
+        if self.dropped and (nonfinite == "raise" or not good.any()):
+            raise ConfigError(
+                f"{name}: expected finite numbers, got NaN or infinity in {self.dropped} of {len(good)} rows, first in "
+                f"row {int(np.argmin(good))}. Mend them, or drop such rows (nonfinite='drop', in a file skip_bad: true)."
+            )
+        self.arrays = {key: value[good] for key, value in numbers.items()} if self.dropped else numbers
         self.spec = spec if spec is not None else infer_spec(self.arrays)
         self.name, self.transform = name, transform
 
     def __len__(self) -> int:
         return len(self.arrays["x"])
 
-    def take(self, rows: Int[np.ndarray, " row"]) -> Arrays:
-        """The examples of some rows."""
-        return {key: value[rows] for key, value in self.arrays.items()}
+    def take(self, indices: Int[np.ndarray, " row"]) -> Arrays:
+        """The examples at some indices."""
+        return {key: value[indices] for key, value in self.arrays.items()}
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over names, shapes, dtypes and bytes."""
-        return content_digest(self.arrays)
+        """SHA-256 over names, shapes, dtypes and bytes of the arrays, and the name of the transform."""
+        noise = self.transform
+        return content_digest(self.arrays, "" if noise is None else getattr(noise, "__qualname__", type(noise).__name__))
 
 
-def content_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes of arrays."""
-    digest = hashlib.sha256()
+def check_lengths(arrays: Arrays, name: str) -> None:
+    """Refuse arrays without `"x"`, of unequal lengths, or without rows."""
+    lengths = {key: len(value) if value.ndim else None for key, value in arrays.items()}
+    if "x" not in lengths or len(set(lengths.values())) != 1 or None in lengths.values():
+        raise ConfigError(
+            f"{name}: expected an array 'x', and others of the same length, got lengths {lengths}. Give one row an example."
+        )
+    if lengths["x"] == 0:
+        raise ConfigError(f"{name}: expected at least one example, got an empty data set. Check the file or the split.")
+
+
+def as_numbers(values: np.ndarray, key: str, name: str) -> np.ndarray:
+    """The array in the dtype that jax gives it on a device."""
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected numbers in {key!r}, got dtype {values.dtype}. Encode them as numbers.")
+    return values.astype(jax.dtypes.canonicalize_dtype(values.dtype), copy=False)
+
+
+def finite_rows(arrays: Arrays) -> np.ndarray:
+    """Which rows hold finite numbers only."""
+    good = np.ones(len(arrays["x"]), bool)
+    for value in arrays.values():
+        if value.dtype.kind == "f":
+            good &= np.isfinite(value).reshape(len(value), -1).all(axis=1)
+    return good
+
+
+def content_digest(arrays: Mapping[str, np.ndarray], label: str = "") -> str:
+    """SHA-256 over a label and the names, shapes, dtypes and bytes of arrays."""
+    digest = hashlib.sha256(label.encode())
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
         digest.update(f"{key}{array.shape}{array.dtype.str}".encode())
@@ -87,78 +132,29 @@ def content_digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def as_source(data: Any) -> Source:
     """A source of what is given: a source, an array, or a mapping of arrays."""
-    if isinstance(data, Source):
+    if isinstance(data, ArraySource):  # first, because asking for the protocol computes the digest (before Python 3.12)
         return data
     if isinstance(data, Mapping):
         return ArraySource(data)
     if isinstance(data, np.ndarray | Array | list | tuple):
         return ArraySource({"x": np.asarray(data)})
+    if isinstance(data, Source):
+        return data
     raise TypeError(
         f"as_source: expected a source, an array or a mapping of arrays, got {type(data).__name__}. "
         "Wrap it as ArraySource({'x': ...})."
     )
 
 
-def subset(source: Source, rows: Int[np.ndarray, " row"]) -> ArraySource:
-    """Some rows of a source, in memory."""
-    return ArraySource(source.take(rows), source.spec, name=source.name, transform=source.transform)
+def subset(source: Source, indices: Int[np.ndarray, " row"]) -> ArraySource:
+    """Some examples of a source, in memory."""
+    return ArraySource(source.take(indices), source.spec, name=source.name, transform=source.transform)
 
 
 def batches(source: Source, batch_size: int) -> Iterator[Arrays]:
-    """The source in order, in batches of one size; `"mask"` is 1 for a row that counts and 0 for padding."""
+    """The source in order, in batches of one size; the last is padded with its last example, where `"mask"` is 0."""
     for first in range(0, len(source), batch_size):
         rows = np.arange(first, first + batch_size)
         real = rows < len(source)
         batch = source.take(np.where(real, rows, len(source) - 1))
         yield {**batch, "mask": real.astype(np.float32)}
-
-
-def infer_spec(arrays: Mapping[str, np.ndarray]) -> DataSpec:
-    """The spec that the arrays themselves suggest."""
-    x, y = arrays["x"], arrays.get("y")
-    kind: Kind = "image" if x.ndim == 4 and x.shape[-1] in (1, 3, 4) else "sequence" if x.ndim == 3 else "vector"
-    classes = int(y.max()) + 1 if y is not None and y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else None
-    return DataSpec(
-        shape=x.shape[1:],
-        dtype=str(x.dtype),
-        kind=kind,
-        n_classes=classes,
-        condition_shape=None if y is None else y.shape[1:],
-    )
-
-
-def _checked(arrays: Arrays, name: str) -> Arrays:
-    lengths = {key: value.shape[0] if value.ndim else None for key, value in arrays.items()}
-    if "x" not in arrays or len(set(lengths.values())) != 1 or None in lengths.values():
-        raise ValueError(
-            f"{name}: expected an array 'x', and others of the same length, got lengths {lengths}. Give one row an example."
-        )
-    if lengths["x"] == 0:
-        raise ValueError(f"{name}: expected at least one example, got an empty data set. Check the file or the split.")
-    for key, value in arrays.items():
-        if not (np.issubdtype(value.dtype, np.number) or value.dtype == bool or value.dtype.kind == "V"):
-            raise TypeError(f"{name}: expected numbers in {key!r}, got dtype {value.dtype}. Encode them as numbers.")
-    return {k: v.astype(np.float32) if v.dtype == np.float64 and not _x64() else v for k, v in arrays.items()}
-
-
-def _x64() -> bool:
-    """Whether jax computes in float64."""
-    import jax
-
-    return bool(jax.config.jax_enable_x64)
-
-
-def _finite(arrays: Arrays, name: str, *, drop: bool) -> tuple[Arrays, int]:
-    good = np.ones(len(arrays["x"]), bool)
-    for value in arrays.values():
-        if np.issubdtype(value.dtype, np.floating):
-            good &= np.isfinite(value).reshape(len(value), -1).all(axis=1)
-    bad = int((~good).sum())
-    if bad and not drop:
-        raise ValueError(
-            f"{name}: expected finite numbers, got NaN or infinity in {bad} of {len(good)} rows, first in row "
-            f"{int(np.argmin(good))}. Mend them, or pass nonfinite='drop'."
-        )
-    if bad == len(good):
-        raise ValueError(f"{name}: expected at least one finite row, got none of {bad}.")
-    return ({key: value[good] for key, value in arrays.items()} if bad else arrays), bad

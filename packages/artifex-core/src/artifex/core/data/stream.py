@@ -1,79 +1,57 @@
-"""Larger data through grain: batches in the order of `order`, with a position that can be saved.
+"""Larger data through grain: batches prefetched by threads, with a position that can be saved.
 
-The order and the batches are those of the path in memory: row r of the run is example perm_e[r mod n] of epoch ⌊r / n⌋.
-Of each batch, process p of P reads the rows p·B/P … (p+1)·B/P − 1.
+The order is that of data in memory (eq. 3 of `order`), whatever the number of threads and processes. Of each batch of
+B rows, process p of P reads the rows
+
+    pB/P, …, (p + 1)B/P − 1.                                                                                     (1)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
-from artifex.core.data.order import permutation
+from artifex.core.data.order import batch_rows, check_batch_size
 from artifex.core.data.source import Arrays, Source
+from artifex.core.errors import ConfigError
 
-
-class Rows:
-    """The rows of every step as a random-access sequence, for grain."""
-
-    def __init__(self, n: int, batch_size: int, seed: int) -> None:
-        self.n, self.batch_size, self.seed = n, batch_size, seed
-        self.epoch, self.order = -1, np.zeros(0, int)
-
-    def of_step(self, step: int) -> Int[np.ndarray, " batch"]:
-        """Examples of a step."""
-        first, wanted = step * self.batch_size, self.batch_size
-        parts = []
-        while wanted:
-            epoch, offset = divmod(first, self.n)
-            part = self._order_of(epoch)[offset : offset + wanted]
-            parts.append(part)
-            first, wanted = first + len(part), wanted - len(part)
-        return np.concatenate(parts)
-
-    def _order_of(self, epoch: int) -> Int[np.ndarray, " row"]:
-        if epoch != self.epoch:
-            self.epoch, self.order = epoch, permutation(self.n, self.seed, epoch)
-        return self.order
+LAST_STEP = 2**31 - 1
 
 
 class GrainStream:
-    """An endless iterator of batches of a source, prefetched by grain threads.
+    """An endless iterator of batches of a source.
 
     Args:
-        process: (index, count) of this process; each reads its slice of every batch.
+        process: (index, count) of this process; each reads its part of every batch (eq. 1).
+        threads: how many batches are read at a time.
 
     Raises:
-        ValueError: the batch does not divide by the number of processes.
+        ConfigError: a batch larger than the data, or one that the processes cannot share equally.
     """
 
     def __init__(
         self, source: Source, batch_size: int, seed: int, *, process: tuple[int, int] = (0, 1), threads: int = 2
     ) -> None:
         index, count = process
+        check_batch_size(batch_size, len(source))
         if batch_size % count:
-            raise ValueError(
-                f"GrainStream: expected a batch_size that {count} processes share equally, got {batch_size}. "
+            raise ConfigError(
+                f"trainer.batch_size: expected a number that {count} processes share equally, got {batch_size}. "
                 f"Use {batch_size // count * count or count}."
             )
-        self.source, self.threads = source, threads
-        self.rows = Rows(len(source), batch_size, seed)
-        self.mine = slice(index * batch_size // count, (index + 1) * batch_size // count)
-        self.iterator = self._iterator()
+        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.part = slice(index * batch_size // count, (index + 1) * batch_size // count)  # eq. 1
+        self.iterator = self._open(threads)
 
-    def _iterator(self) -> Any:
+    def _open(self, threads: int) -> Any:
         import grain
 
-        steps = grain.MapDataset.range(2**31 - 1)
-        options = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=4 * self.threads)
-        return iter(steps.map(self._batch).to_iter_dataset(options))
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
+        return iter(grain.MapDataset.range(LAST_STEP).map(self.batch).to_iter_dataset(options))
 
-    def _batch(self, step: int) -> Arrays:
-        # A copy of the row table: grain calls from several threads.
-        rows = Rows(self.rows.n, self.rows.batch_size, self.rows.seed).of_step(step)
-        return self.source.take(rows[self.mine])
+    def batch(self, step: int) -> Arrays:
+        """This process's part of batch `step`."""
+        return self.source.take(batch_rows(len(self.source), self.batch_size, step, self.seed)[self.part])
 
     def __iter__(self) -> GrainStream:
         return self
@@ -81,10 +59,25 @@ class GrainStream:
     def __next__(self) -> Arrays:
         return next(self.iterator)
 
-    def get_state(self) -> Any:
-        """The position, as JSON."""
-        return self.iterator.get_state()
+    def get_state(self) -> dict[str, Any]:
+        """The position after the last batch that was handed out, and what it is counted in, as JSON."""
+        return {"grain": self.iterator.get_state(), **self._counted_in()}
 
-    def set_state(self, state: Any) -> None:
-        """Go to a position that `get_state` gave."""
-        self.iterator.set_state(state)
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go to a position that `get_state` gave.
+
+        Raises:
+            ConfigError: it belongs to other data, another batch size or another seed.
+        """
+        own = self._counted_in()
+        other = [f"{name} {state.get(name)!r} is now {own[name]!r}" for name in own if state.get(name) != own[name]]
+        if other:
+            raise ConfigError(
+                f"GrainStream: expected the data that the position was saved on, got others: {'; '.join(other)}. "
+                "Use the same data, batch size and seed."
+            )
+        self.iterator.set_state(state["grain"])
+
+    def _counted_in(self) -> dict[str, Any]:
+        sizes = {"n": len(self.source), "batch_size": self.batch_size, "seed": self.seed}
+        return {"digest": self.source.digest, **sizes}

@@ -33,16 +33,18 @@ Initializer = Callable[..., Array]  # (key, shape, dtype=float32) -> array
 Draw = Literal["normal", "uniform"]
 
 
-def draw(key: Key[Array, ""], kind: Draw, shape: tuple[int, ...], dtype: jnp.dtype) -> Float[Array, "..."]:
-    """Standard normal numbers, or uniform ones in [−1, 1)."""
+def draw(
+    key: Key[Array, ""], kind: Draw, shape: tuple[int, ...], dtype: jnp.dtype, *, scale: float = 1.0
+) -> Float[Array, "..."]:
+    """Normal numbers of deviation `scale`, or uniform ones in [−scale, scale)."""
     if isinstance(key, jax.core.Tracer):
         if kind == "normal":
-            return jax.random.normal(key, shape, dtype)
-        return jax.random.uniform(key, shape, dtype, -1, 1)
+            return scale * jax.random.normal(key, shape, dtype)
+        return jax.random.uniform(key, shape, dtype, -scale, scale)
     seed = [int(word) for word in np.asarray(jax.random.key_data(key)).ravel()]
     host = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     numbers = host.standard_normal(shape) if kind == "normal" else host.uniform(-1, 1, shape)
-    return jnp.asarray(numbers.astype(dtype))
+    return jnp.asarray((scale * numbers).astype(dtype))
 
 
 def zeros(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Float[Array, "..."]:
@@ -68,7 +70,7 @@ def normal(stddev: float = 0.01) -> Initializer:
     """Gaussian weights of standard deviation `stddev`."""
 
     def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-        return stddev * draw(key, "normal", shape, dtype)
+        return draw(key, "normal", shape, dtype, scale=stddev)
 
     return init
 
@@ -77,7 +79,7 @@ def uniform(scale: float = 0.01) -> Initializer:
     """Uniform weights in [−scale, scale)."""
 
     def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-        return scale * draw(key, "uniform", shape, dtype)
+        return draw(key, "uniform", shape, dtype, scale=scale)
 
     return init
 
@@ -93,7 +95,7 @@ def scaled(variance: Callable[[int, int], float], kind: Draw) -> Initializer:
 
     def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
         std = math.sqrt(variance(*fans(shape)))
-        return (std if kind == "normal" else math.sqrt(3) * std) * draw(key, kind, shape, dtype)
+        return draw(key, kind, shape, dtype, scale=std if kind == "normal" else math.sqrt(3) * std)
 
     return init
 
