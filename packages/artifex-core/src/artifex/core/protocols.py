@@ -79,6 +79,15 @@ class Trainable(Protocol):
 
 
 @runtime_checkable
+class ChecksData(Protocol):
+    """A model that refuses data which it cannot describe, before anything is compiled."""
+
+    def check_data(self, spec: Any) -> None:
+        """Raise a ValueError that names what does not fit the `DataSpec`."""
+        ...
+
+
+@runtime_checkable
 class ModelAdapter(Protocol):
     """What a modality puts around a model so that raw data fit it [1]."""
 

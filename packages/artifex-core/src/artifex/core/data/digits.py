@@ -9,7 +9,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from artifex.core.data.pictures import Binarise, labelled_pictures
 from artifex.core.data.source import ArraySource
@@ -45,7 +45,9 @@ def digits_table() -> Float[np.ndarray, "row 65"]:
     """64 levels from 0 to 16 and the digit, in the order of scikit-learn."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise MissingDependency("digits: expected scikit-learn, which brings the data, got none. Run: pip install scikit-learn")
+        raise MissingDependency(
+            "digits: expected scikit-learn, which brings the data, got none. Run: pip install scikit-learn"
+        )
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():  # importing sklearn.datasets for this one file costs two seconds
         return np.loadtxt(file, delimiter=",")

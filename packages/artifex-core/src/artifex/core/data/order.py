@@ -43,8 +43,11 @@ def check_batch_size(batch_size: int, n: int) -> None:
         ConfigError: the batch is empty or larger than the data.
     """
     if batch_size < 1:
-        raise ConfigError(f"trainer.batch_size: expected at least 1, got {batch_size}. Choose how many rows a step reads.")
+        raise ConfigError(
+            f"trainer.batch_size: expected at least 1, got {batch_size}. Choose how many rows a step reads."
+        )
     if batch_size > n:
         raise ConfigError(
-            f"trainer.batch_size: expected at most {n}, the number of examples, got {batch_size}. Lower it, or add data."
+            f"trainer.batch_size: expected at most {n}, the number of examples, got {batch_size}. "
+            "Lower it, or add data."
         )

@@ -73,7 +73,7 @@ class ArraySource:
         if self.dropped and (nonfinite == "raise" or not good.any()):
             raise ConfigError(
                 f"{name}: expected finite numbers, got NaN or infinity in {self.dropped} of {len(good)} rows, first in "
-                f"row {int(np.argmin(good))}. Mend them, or drop such rows (nonfinite='drop', in a file skip_bad: true)."
+                f"row {int(np.argmin(good))}. Mend them, or drop such rows: nonfinite='drop', for a file skip_bad: true."
             )
         self.arrays = {key: value[good] for key, value in numbers.items()} if self.dropped else numbers
         self.spec = spec if spec is not None else infer_spec(self.arrays)
@@ -90,7 +90,9 @@ class ArraySource:
     def digest(self) -> str:
         """SHA-256 over names, shapes, dtypes and bytes of the arrays, and the name of the transform."""
         noise = self.transform
-        return content_digest(self.arrays, "" if noise is None else getattr(noise, "__qualname__", type(noise).__name__))
+        return content_digest(
+            self.arrays, "" if noise is None else getattr(noise, "__qualname__", type(noise).__name__)
+        )
 
 
 def check_lengths(arrays: Arrays, name: str) -> None:
@@ -98,7 +100,8 @@ def check_lengths(arrays: Arrays, name: str) -> None:
     lengths = {key: len(value) if value.ndim else None for key, value in arrays.items()}
     if "x" not in lengths or len(set(lengths.values())) != 1 or None in lengths.values():
         raise ConfigError(
-            f"{name}: expected an array 'x', and others of the same length, got lengths {lengths}. Give one row an example."
+            f"{name}: expected an array 'x', and others of the same length, got lengths {lengths}. "
+            "Give one row an example."
         )
     if lengths["x"] == 0:
         raise ConfigError(f"{name}: expected at least one example, got an empty data set. Check the file or the split.")

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from artifex.core.data.order import permutation
+from artifex.core.data.order import check_batch_size
+from artifex.core.data.resident import gather, order_window
 from artifex.core.data.source import Source, as_source
 from artifex.core.data.stream import GrainStream
 from artifex.core.protocols import Batch
@@ -92,7 +93,7 @@ class Resident:
 
     def __init__(self, source: Source, batch_size: int, seed: int, place: Any = None) -> None:
         self.source, self.seed, self.place, self.n = source, seed, place, len(source)
-        self.reader = Reader(gather, batch_size, source.transform)
+        self.reader = Reader(rows_of_step, batch_size, source.transform)
         self.data = jax.device_put(source.take(np.arange(self.n)), place)
 
     def outline(self) -> Any:
@@ -104,7 +105,7 @@ class Resident:
         batch_size = self.reader.batch_size
         epoch, offset = divmod(step * batch_size, self.n)
         epochs = 1 + math.ceil(batch_size * max(k, WINDOW_STEPS) / self.n)
-        order = np.concatenate([permutation(self.n, self.seed, epoch + e) for e in range(epochs)]).astype(np.int32)
+        order = order_window(self.n, self.seed, epoch, epochs)
         start = np.array([step, offset], np.int32)
         until = step + (len(order) - offset) // batch_size
         return Window((self.data, *jax.device_put((order, start), self.place)), until)
@@ -125,12 +126,10 @@ class Resident:
             )
 
 
-def gather(arrays: Any, step: Int[Array, ""], index: Any, batch_size: int) -> dict[str, Array]:
+def rows_of_step(arrays: Any, step: Int[Array, ""], index: Any, batch_size: int) -> dict[str, Array]:
     """The rows of a step from data in memory (eq. 1)."""
     data, order, start = arrays
-    first = start[1] + (step - start[0]) * batch_size
-    rows = jax.lax.dynamic_slice_in_dim(order, first, batch_size)
-    return {name: x[rows] for name, x in data.items()}
+    return gather(data, order, start[1] + (step - start[0]) * batch_size, batch_size)
 
 
 class Stream:
@@ -204,11 +203,7 @@ def make_feed(data: Any, batch_size: int, seed: int, place: tuple[Any, Any] = (N
     if isinstance(data, Iterator):
         return Stream(data, batch_size, place[1])
     source = as_source(data)
-    if len(source) < batch_size:
-        raise ValueError(
-            f"Trainer: expected a batch no larger than the data, got batch_size {batch_size} and {len(source)} examples. "
-            "Lower trainer.batch_size."
-        )
+    check_batch_size(batch_size, len(source))
     one = source.take(np.arange(1))
     if len(source) * sum(x.nbytes for x in one.values()) > RESIDENT_BYTES:
         return Stream(GrainStream(source, batch_size, seed), batch_size, place[1], transform=source.transform)

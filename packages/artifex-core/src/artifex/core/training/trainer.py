@@ -28,6 +28,7 @@ from artifex.core.data.source import Source
 from artifex.core.leaves import as_like, as_plain, assign, flatten, merge
 from artifex.core.mesh import ShardingConfig
 from artifex.core.model import GenerativeModel
+from artifex.core.protocols import ChecksData
 from artifex.core.registry import create_model
 from artifex.core.saving import save_model
 from artifex.core.training.callbacks import Callback
@@ -91,8 +92,15 @@ class Trainer:
         self.placement = place(mesh, self.plan, jax.eval_shape(initial, arrays))
         self._leaves, self._treedef = jax.tree.flatten(self.placement.build(initial, arrays))
         self._programs: dict[Any, Any] = {}
-        self.run = _open_run(run_dir, RunConfig(model.config, config))
-        self._checkpoints = None if self.run is None else Checkpointer(self.run.checkpoints, keep=config.keep)
+        self.run: RunDir | None = None
+        self._checkpoints: Checkpointer | None = None
+        if run_dir is not None:
+            self.attach(_open_run(run_dir, RunConfig(model.config, config)))
+
+    def attach(self, run: RunDir) -> None:
+        """Write into this run's folder from now on."""
+        self.run = run
+        self._checkpoints = Checkpointer(run.checkpoints, keep=self.config.keep)
 
     @property
     def state(self) -> TrainState:
@@ -123,7 +131,7 @@ class Trainer:
             RunError: the losses are no longer finite.
             KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint was written first.
         """
-        feed = make_feed(data, self.config.batch_size, self.config.seed, (self.placement.data, self.placement.batches))
+        feed = self._feed(data)
         if self._position is not None:
             feed.seek(self._position)
         end = self.config.steps if steps is None else self.step + steps
@@ -137,6 +145,30 @@ class Trainer:
             self._finish(feed, stop)
         return self.history
 
+    def check(self, data: Any) -> None:
+        """Refuse what cannot be trained on, by tracing one step and running nothing."""
+        with self.placement.active():
+            self._prepare(self._feed(data), self._seed())
+
+    def describe(self, data: Any) -> dict[str, int | float]:
+        """Parameters, bytes of state, and what the compiled step needs, on one device."""
+        feed = self._feed(data)
+        with self.placement.active():
+            seed = self._seed()
+            task, about, _ = self._prepare(feed, seed)
+            metrics = jax.device_put(about.no_metrics(), self.placement.data)
+            lowered = self._program(task, 1).lower(self._leaves, metrics, feed.window(self.step, 1).arrays, seed)
+            compiled = lowered.compile()
+        memory = compiled.memory_analysis()
+        shard = sum(leaf.addressable_shards[0].data.nbytes for leaf in self._leaves if leaf.is_fully_addressable)
+        return {
+            "parameters": sum(leaf.size for leaf in self.state.params.values()),
+            "state_bytes_per_device": shard,
+            "step_flops_per_device": float(compiled.cost_analysis().get("flops", 0.0)),
+            "step_temporary_bytes_per_device": memory.temp_size_in_bytes,
+            "step_argument_bytes_per_device": memory.argument_size_in_bytes,
+        }
+
     @classmethod
     def resume(
         cls,
@@ -146,11 +178,13 @@ class Trainer:
         mesh: Mesh | ShardingConfig | None = None,
         callbacks: Sequence[Callback] = (),
         optimizers: Mapping[str, optax.GradientTransformation] | None = None,
+        or_start: bool = False,
     ) -> Trainer:
         """The trainer of a run, at its newest sound checkpoint.
 
         Args:
             model: of the run's architecture; built from the run's config when None.
+            or_start: begin at step 0 where the run was stopped before its first checkpoint.
 
         Raises:
             ConfigError: the run's architecture is another.
@@ -165,8 +199,13 @@ class Trainer:
         trainer = cls(
             model, settings.trainer, mesh=mesh, callbacks=callbacks, run_dir=run, optimizers=optimizers
         )  # fmt: skip
-        trainer.restore()
+        if not or_start or trainer.has_checkpoint():
+            trainer.restore()
         return trainer
+
+    def has_checkpoint(self) -> bool:
+        """Whether the run's folder holds one."""
+        return self._checkpoints is not None and bool(self._checkpoints.steps())
 
     def restore(self, step: int | None = None) -> None:
         """Go to a checkpoint of the run, the newest sound one when `step` is None."""
@@ -209,7 +248,7 @@ class Trainer:
         """Steps up to `end`, and what is due between them."""
         if self.step >= end:
             return
-        seed = jax.device_put(jax.random.key_data(jax.random.key(self.config.seed)), self.placement.data)
+        seed = self._seed()
         task, about, most = self._prepare(feed, seed)
         journal.names = about.names
         none = metrics = jax.device_put(about.no_metrics(), self.placement.data)
@@ -233,6 +272,15 @@ class Trainer:
                 journal.push(step, metrics)
                 metrics = none
             self._between(feed, before, journal, held_out)
+
+    def _feed(self, data: Any) -> Feed:
+        """The feed of some data, which the model may refuse."""
+        _check_data(self._module, data)
+        return make_feed(data, self.config.batch_size, self.config.seed, (self.placement.data, self.placement.batches))
+
+    def _seed(self) -> jax.Array:
+        """The words of the run's key, where every device finds them."""
+        return jax.device_put(jax.random.key_data(jax.random.key(self.config.seed)), self.placement.data)
 
     def _prepare(self, feed: Feed, seed: jax.Array) -> tuple[Task, Outline, int]:
         """The task of a feed, its outline, and how many steps a call may take."""
@@ -302,8 +350,12 @@ def _shape(leaf: jax.Array, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _open_run(run_dir: str | Path | RunDir | None, run: RunConfig) -> RunDir | None:
+def _check_data(model: GenerativeModel, data: Any) -> None:
+    """Let the model look at what the data are, where they say so."""
+    if isinstance(data, Source) and isinstance(model, ChecksData):
+        model.check_data(data.spec)
+
+
+def _open_run(run_dir: str | Path | RunDir, run: RunConfig) -> RunDir:
     """The run folder, made anew unless it is one already."""
-    if run_dir is None or isinstance(run_dir, RunDir):
-        return run_dir
-    return RunDir.create(run_dir, write_run(run))
+    return run_dir if isinstance(run_dir, RunDir) else RunDir.create(run_dir, write_run(run))

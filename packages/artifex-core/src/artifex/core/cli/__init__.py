@@ -1,0 +1,1 @@
+"""The `artifex` program: one small file a command."""

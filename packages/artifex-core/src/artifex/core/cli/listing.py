@@ -1,0 +1,79 @@
+"""`artifex list-…`: what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from artifex.core.plugins.loader import records
+from artifex.core.registry import list_models as registered
+
+
+def list_models(argv: Sequence[str]) -> int:
+    """Models, with the distribution that brings each; exit code 3 where two claim one name."""
+    arguments = _parse("list-models", "Models that are installed.", argv)
+    models = registered()
+    rows = [
+        {
+            "name": m.name, "family": m.record.family, "distribution": m.distribution, "version": m.version,
+            "summary": m.record.summary, "paper": m.record.paper, "year": m.record.year,
+            "modalities": list(m.record.modalities), "capabilities": list(m.record.capabilities),
+        }
+        for m in models
+    ]  # fmt: skip
+    if arguments.json:
+        print(json.dumps({"schema": 1, "models": rows}))
+    elif rows:
+        table([("model", "family", "from", "year", "summary"),
+               *((r["name"], r["family"], r["distribution"], str(r["year"] or ""), r["summary"]) for r in rows)])  # fmt: skip
+    else:
+        print("No models are installed. Try: pip install 'artifex-core[vae]'")
+    return 3 if any(model.conflict for model in models) else 0
+
+
+def list_modalities(argv: Sequence[str]) -> int:
+    """Kinds of data."""
+    return _list("list-modalities", "modalities", argv)
+
+
+def list_metrics(argv: Sequence[str]) -> int:
+    """Metrics."""
+    return _list("list-metrics", "metrics", argv)
+
+
+def list_datasets(argv: Sequence[str]) -> int:
+    """Data sets."""
+    return _list("list-datasets", "datasets", argv)
+
+
+def list_extensions(argv: Sequence[str]) -> int:
+    """Model extensions."""
+    return _list("list-extensions", "extensions", argv)
+
+
+def _list(command: str, kind: str, argv: Sequence[str]) -> int:
+    arguments = _parse(command, f"Installed {kind}.", argv)
+    found = sorted((record.name, plugin.distribution, record.summary) for plugin, record in records(kind))
+    if arguments.json:
+        rows = [{"name": name, "distribution": owner, "summary": summary} for name, owner, summary in found]
+        print(json.dumps({"schema": 1, kind: rows}))
+    elif found:
+        table([(kind.rstrip("s"), "from", "summary"), *found])
+    else:
+        print(f"No {kind} are installed.")
+    return 0
+
+
+def _parse(command: str, text: str, argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(f"artifex {command}", description=text)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(argv)
+
+
+def table(rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows in columns."""
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

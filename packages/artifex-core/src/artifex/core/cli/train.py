@@ -1,0 +1,98 @@
+"""`artifex train CONFIG`: train a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from artifex.core.cli.run_files import build, config_arguments, read_settings, split_of
+from artifex.core.data.source import Source
+from artifex.core.mesh import describe_placement
+from artifex.core.processes import bootstrap
+from artifex.core.training.callbacks import Callback, Profile, ProgressBar, TensorBoard
+from artifex.core.training.run_config import RunConfig, write_run
+from artifex.core.training.run_dir import RunDir
+from artifex.core.training.trainer import Trainer
+
+EXAMPLES = """\
+examples:
+  artifex train vae.yaml --out runs/a
+  artifex train vae.yaml --set model.beta=4 --set trainer.steps=5000 --out runs/b4
+  artifex train vae.yaml --dry-run
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        "artifex train", description="Train a model.", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    config_arguments(made)
+    made.add_argument("--out", help="the run's folder, new or empty; default runs/MODEL")
+    made.add_argument("--devices", type=int, help="devices that share the batch")
+    made.add_argument("--dry-run", action="store_true", help="say what would be done, and where everything would lie")
+    made.add_argument("--tensorboard", action="store_true", help="write TensorBoard scalars into the run's folder")
+    made.add_argument("--profile", metavar="FIRST:LAST", help="profile these steps into the run's folder")
+    return made
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train; the run's folder goes to stdout."""
+    arguments = parser().parse_args(argv)
+    bootstrap()
+    settings = list(arguments.settings)
+    if arguments.devices is not None:
+        settings.append(f"mesh.data_parallel_size={arguments.devices}")
+    config = read_settings(arguments.config, settings)
+    data = split_of(config, "train")
+    model = build(config)
+    trainer = Trainer(model, config.trainer, mesh=config.mesh)
+    if arguments.dry_run:
+        return dry_run(trainer, data)
+    out = Path(arguments.out or f"runs/{write_run(config)['model']['type']}")
+    held_out = held_out_of(config)
+    trainer.check(data)  # everything that can be refused is refused before the folder is made
+    trainer.attach(RunDir.create(out, write_run(config)))
+    trainer.callbacks = tuple(callbacks(arguments, out))
+    trainer.fit(data, held_out=held_out)
+    print(out)
+    return 0
+
+
+def held_out_of(config: RunConfig) -> Source | None:
+    """The held-out split, where the run looks at it."""
+    return split_of(config, "test") if config.trainer.evaluate_every is not None else None
+
+
+def callbacks(arguments: argparse.Namespace, out: Path) -> list[Callback]:
+    """What watches the run."""
+    found: list[Callback] = [ProgressBar()]
+    if arguments.tensorboard:
+        found.append(TensorBoard(out / "tensorboard"))
+    if arguments.profile:
+        first, _, last = arguments.profile.partition(":")
+        found.append(Profile(out / "profile", int(first), int(last or first)))
+    return found
+
+
+def dry_run(trainer: Trainer, data: Source) -> int:
+    """Print the mesh, where each parameter lies, the bytes of state and the step's memory."""
+    facts = trainer.describe(data)
+    state = trainer.state
+    mesh = trainer.placement.mesh
+    print(f"devices      {'one' if mesh is None else dict(mesh.shape)}, {jax.devices()[0].platform}")
+    if trainer.placement.state is not None:
+        for row in describe_placement(state.params, trainer.placement.state.params):
+            print(f"  {row.path:<48} {row.shape!s:<20} {row.spec:<28} {row.bytes_per_device} bytes a device")
+    else:
+        for path, leaf in state.params.items():
+            print(f"  {path:<48} {leaf.shape!s:<20} {leaf.nbytes} bytes")
+    for name, value in facts.items():
+        print(f"{name:<12} {value}")
+    print(json.dumps({"schema": 1, **facts}), file=sys.stderr)
+    return 0
