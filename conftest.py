@@ -8,8 +8,9 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
-import artifex.core.testing.annotations  # noqa: E402, F401  jaxtyping looks the checker up by name
-from jaxtyping import install_import_hook  # noqa: E402
+from jaxtyping import install_import_hook
+
+import artifex.core.testing.annotations  # noqa: F401  jaxtyping looks the checker up by name
 
 install_import_hook("artifex", "artifex.core.testing.annotations.check_arrays")
 

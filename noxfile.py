@@ -121,7 +121,9 @@ def tests_on(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The tests with the lowest versions that the distributions say they accept; needs uv."""
     if session.venv_backend != "uv":
-        session.error("lowest: expected the uv backend, got virtualenv. Install it with 'python3 -m pip install nox[uv]'.")
+        session.error(
+            "lowest: expected the uv backend, got virtualenv. Install it with 'python3 -m pip install nox[uv]'."
+        )
     os.environ["UV_RESOLUTION"] = "lowest-direct"
     install(session, constrain=False)
     pytest(session, "-m", "not slow and not faults")
@@ -203,7 +205,7 @@ def wheels(session: nox.Session) -> None:
 
 def build(session: nox.Session) -> Path:
     """The folder with a wheel and an sdist of every distribution, each wheel built from its sdist."""
-    folder = Path(session.create_tmp()) / "dist"
+    folder = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(folder, ignore_errors=True)
     for package in PACKAGES:
         session.run("python", "-m", "build", "--no-isolation", "--outdir", str(folder), str(package), silent=True)
@@ -212,7 +214,7 @@ def build(session: nox.Session) -> Path:
 
 def fresh_environment(session: nox.Session, built: Path, name: str, extra: str = "") -> str:
     """The Python of an environment that holds core, one family and what they declare."""
-    folder = Path(session.create_tmp()) / "fresh" / name
+    folder = Path(session.create_tmp()).resolve() / "fresh" / name
     python = folder / "bin" / "python"
     wanted = [wheel_of(built, name) + extra, *([wheel_of(built, "artifex-core")] if name != "artifex-core" else [])]
     if session.venv_backend == "uv":
@@ -237,7 +239,7 @@ def isolated(session: nox.Session, package: str) -> None:
     """The whole suite of one distribution, from its wheel, outside the tree: finds what is not declared."""
     install_tools(session, "wheels")
     python = fresh_environment(session, build(session), package, "[test]")
-    outside = Path(session.create_tmp()) / "outside"
+    outside = Path(session.create_tmp()).resolve() / "outside"
     shutil.rmtree(outside, ignore_errors=True)
     shutil.copytree(ROOT / "packages" / package / "tests", outside / "tests")
     for name in ("conftest.py", "pyproject.toml"):

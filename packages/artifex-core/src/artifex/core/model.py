@@ -22,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Key
 
 from artifex.core.config import ModelConfig
-from artifex.core.leaves import Layout, flatten, merge
+from artifex.core.leaves import Layout, flatten, merge, variables
 from artifex.core.prob.noise import RowRngs, stream_key
 
 Options = tuple[tuple[str, Hashable], ...]
@@ -32,10 +32,34 @@ class Stream(nnx.Variable):
     """The words of a random key that moves on each time it is used."""
 
 
+def in_config_dtype(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose parameters end up in the dtype that the config names."""
+
+    @functools.wraps(init)
+    def cast_after(self: GenerativeModel, config: ModelConfig, *args: Any, **kwargs: Any) -> None:
+        init(self, config, *args, **kwargs)
+        dtype = jnp.dtype(getattr(config, "dtype", "float32"))
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            raise ValueError(
+                f"{type(config).__name__}: expected a dtype that jax computes in now, got {dtype}. "
+                "Call jax.config.update('jax_enable_x64', True) first."
+            )
+        for _, variable in variables(self):
+            if isinstance(variable, nnx.Param) and jnp.issubdtype(variable.dtype, jnp.floating) and variable.dtype != dtype:
+                variable[...] = variable[...].astype(dtype)
+
+    return cast_after
+
+
 class GenerativeModel(nnx.Module):
     """A model of registered kind, built as `Model(config, rngs=...)`."""
 
     conditions: ClassVar[tuple[str, ...]] = ()  # batch keys that the forward pass takes beside x, by row
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Here, once, so that no layer of any family has to hand config.dtype on.
+        cls.__init__ = in_config_dtype(cls.__init__)
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config

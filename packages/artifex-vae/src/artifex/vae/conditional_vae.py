@@ -78,7 +78,7 @@ class ConditionEmbedding(nnx.Module):
 
     def __init__(self, config: ConditionalVAEConfig, *, rngs: nnx.Rngs) -> None:
         self.n_classes = config.n_classes
-        width = config.n_classes or config.condition_width or 1
+        width = sum(size or 0 for size in (config.n_classes, config.condition_width))  # one of them is None
         self.kernel = nnx.Param(lecun_normal()(rngs.params(), (width, config.embed_dim)))
         self.bias = nnx.Param(zeros(rngs.params(), (config.embed_dim,)))
         if config.drop_condition > 0:

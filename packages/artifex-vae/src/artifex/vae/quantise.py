@@ -97,7 +97,7 @@ class VectorQuantiser(nnx.Module):
                 "Raise trainer.batch_size, or lower n_codes."
             )
         begun = self.started[...]
-        still = jax.lax.stop_gradient(rows).astype(self.entries[...].dtype)
+        still = jax.lax.stop_gradient(rows)
         found = jax.lax.cond(begun, lambda: self.entries[...], lambda: kmeans(still, n_codes))
         self.entries[...] = found
         self.sums[...] = jnp.where(begun, self.sums[...], found)
@@ -106,10 +106,12 @@ class VectorQuantiser(nnx.Module):
     def follow(self, rows: Rows, codes: Int[Array, " row"], weight: Float[Array, " row"]) -> None:
         """Move the codebook towards the rows that use it (eq. 4, 5), and dead codes onto rows."""
         dtype = self.entries[...].dtype
-        chosen = jax.nn.one_hot(codes, len(self.counts[...]), dtype=dtype) * weight[:, None].astype(dtype)
+        weight = weight.astype(dtype)
         rows = jnp.where(weight[:, None] > 0, rows, 0).astype(dtype)
-        counts = self.decay * self.counts[...] + (1 - self.decay) * chosen.sum(0)
-        sums = self.decay * self.sums[...] + (1 - self.decay) * chosen.T @ rows
+        n_codes = len(self.counts[...])
+        counts = self.decay * self.counts[...] + (1 - self.decay) * jax.ops.segment_sum(weight, codes, n_codes)
+        used = jax.ops.segment_sum(rows * weight[:, None], codes, n_codes)
+        sums = self.decay * self.sums[...] + (1 - self.decay) * used
         dead = counts < DEAD_BELOW
         # A row for each code: spread over the batch, so that two dead codes land apart.
         spare = rows[jnp.arange(len(counts)) * len(rows) // len(counts)]
@@ -161,16 +163,18 @@ class ScalarQuantiser(nnx.Module):
 
 def nearest(rows: Rows, entries: Float[Array, "code width"]) -> Int[Array, " row"]:
     """The entry nearest to each row (eq. 1); ‖z‖² is the same for all entries and left out."""
-    return jnp.argmin((entries**2).sum(-1) - 2 * rows @ entries.T, axis=-1)
+    products = jnp.matmul(rows, entries.T.astype(rows.dtype), preferred_element_type=entries.dtype)
+    return jnp.argmin((entries**2).sum(-1) - 2 * products, axis=-1)
 
 
 def kmeans(rows: Rows, k: int) -> Float[Array, "code width"]:
     """k centres: Lloyd's iterations from rows spread over the batch; an empty centre stays where it is."""
-    centres = rows[np.arange(k) * len(rows) // k]
+    whole = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+    centres = whole[np.arange(k) * len(rows) // k]
 
     def step(centres: Array, _: None) -> tuple[Array, None]:
-        chosen = jax.nn.one_hot(nearest(rows, centres), k, dtype=rows.dtype)
-        counts = chosen.sum(0)[:, None]
-        return jnp.where(counts > 0, chosen.T @ rows / jnp.maximum(counts, 1), centres), None
+        codes = nearest(rows, centres)
+        counts = jax.ops.segment_sum(jnp.ones(len(rows), whole.dtype), codes, k)[:, None]
+        return jnp.where(counts > 0, jax.ops.segment_sum(whole, codes, k) / jnp.maximum(counts, 1), centres), None
 
     return jax.lax.scan(step, centres, None, length=KMEANS_STEPS)[0]

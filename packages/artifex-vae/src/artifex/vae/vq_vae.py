@@ -184,7 +184,7 @@ class VQVAE(GenerativeModel):
         """Move the frequencies of each position towards this batch (eq. 2)."""
         seen = jax.nn.one_hot(codes, self.config.n_codes, dtype=self.frequencies[...].dtype)
         weight = jnp.ones(len(codes)) if mask is None else mask
-        batch = jnp.einsum("b,bhwk->hwk", weight, seen) / jnp.maximum(weight.sum(), 1)
+        batch = (weight[:, None, None, None] * seen).sum(0) / jnp.maximum(weight.sum(), 1)
         self.frequencies[...] = self.config.decay * self.frequencies[...] + (1 - self.config.decay) * batch
 
     def encode(self, x: Data) -> Codes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -53,5 +54,5 @@ def digits_table() -> Float[np.ndarray, "row 65"]:
         return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     return np.column_stack([bunch.data, bunch.target])

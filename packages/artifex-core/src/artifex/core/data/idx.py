@@ -38,7 +38,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     content = read_packed(path).data  # a file that is cut short is measured below
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES or content[3] == 0:
         raise ConfigError(
-            f"{path}: expected an IDX file, which starts with 00 00 type axes, got {content[:4].hex(' ') or 'nothing'}. "
+            f"{path}: expected an IDX file, which starts with 00 00 type axes, got {content[:4].hex(' ') or 'none'}. "
             "Check the path."
         )
     header = 4 + 4 * content[3]

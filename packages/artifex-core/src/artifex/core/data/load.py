@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from artifex.core.config import Config
@@ -48,8 +48,12 @@ def read_dataset(data: Any, *, positions: Mapping[str, str] | None = None) -> Ca
 
 def dataset_record(name: Any) -> TargetRecord:
     """The record of the data set called `name` or `dist:name`; errors as `load_dataset`."""
+    return choose(name, [(plugin.distribution, record) for plugin, record in records("datasets")])
+
+
+def choose(name: Any, known: Sequence[tuple[str, TargetRecord]]) -> TargetRecord:
+    """The one record with this name, of records each with its distribution."""
     distribution, _, bare = str(name).rpartition(":")
-    known = [(plugin.distribution, record) for plugin, record in records("datasets")]
     found = [(owner, r) for owner, r in known if r.name == bare and distribution in ("", owner)]
     if not found:
         raise ConfigError(

@@ -6,7 +6,6 @@ decoded when it is read.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -56,7 +55,7 @@ class SequenceSource:
                 f"{name}: expected at least one example, got an empty data set. Check the path or the split."
             )
         self.records, self.spec, self.name, self.transform = records, spec, name, transform
-        self.given_digest = digest
+        self._digest = digest or ""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -78,10 +77,10 @@ class SequenceSource:
             )
         return arrays
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
         """The given digest, or one of the number of records and some of their content."""
-        if self.given_digest is not None:
-            return self.given_digest
-        some = np.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).astype(int)
-        return content_digest(self.take(some), f"{len(self)} records")
+        if not self._digest:
+            some = np.linspace(0, len(self) - 1, min(LOOKED_AT, len(self))).astype(int)
+            self._digest = content_digest(self.take(some), f"{len(self)} records")
+        return self._digest

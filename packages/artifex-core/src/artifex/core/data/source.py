@@ -6,7 +6,6 @@ A batch is a mapping of arrays with one first axis: `"x"` holds the data, `"y"` 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -72,12 +71,13 @@ class ArraySource:
         self.dropped = int((~good).sum())
         if self.dropped and (nonfinite == "raise" or not good.any()):
             raise ConfigError(
-                f"{name}: expected finite numbers, got NaN or infinity in {self.dropped} of {len(good)} rows, first in "
-                f"row {int(np.argmin(good))}. Mend them, or drop such rows: nonfinite='drop', for a file skip_bad: true."
+                f"{name}: expected finite numbers, got NaN or infinity in {self.dropped} of {len(good)} rows, "
+                f"first in row {int(np.argmin(good))}. Mend them, or set nonfinite='drop' (skip_bad: true)."
             )
         self.arrays = {key: value[good] for key, value in numbers.items()} if self.dropped else numbers
         self.spec = spec if spec is not None else infer_spec(self.arrays)
         self.name, self.transform = name, transform
+        self._digest = ""
 
     def __len__(self) -> int:
         return len(self.arrays["x"])
@@ -86,13 +86,14 @@ class ArraySource:
         """The examples at some indices."""
         return {key: value[indices] for key, value in self.arrays.items()}
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 over names, shapes, dtypes and bytes of the arrays, and the name of the transform."""
-        noise = self.transform
-        return content_digest(
-            self.arrays, "" if noise is None else getattr(noise, "__qualname__", type(noise).__name__)
-        )
+        if not self._digest:  # computed when first asked for: it reads every byte
+            noise = self.transform
+            label = "" if noise is None else getattr(noise, "__qualname__", type(noise).__name__)
+            self._digest = content_digest(self.arrays, label)
+        return self._digest
 
 
 def check_lengths(arrays: Arrays, name: str) -> None:
@@ -129,7 +130,7 @@ def content_digest(arrays: Mapping[str, np.ndarray], label: str = "") -> str:
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
         digest.update(f"{key}{array.shape}{array.dtype.str}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -150,15 +150,19 @@ class Trainer:
         with self.placement.active():
             self._prepare(self._feed(data), self._seed())
 
-    def describe(self, data: Any) -> dict[str, int | float]:
-        """Parameters, bytes of state, and what the compiled step needs, on one device."""
+    def lower(self, data: Any) -> Any:
+        """The step as jax's `Lowered`, for those who read programs."""
         feed = self._feed(data)
         with self.placement.active():
             seed = self._seed()
             task, about, _ = self._prepare(feed, seed)
             metrics = jax.device_put(about.no_metrics(), self.placement.data)
-            lowered = self._program(task, 1).lower(self._leaves, metrics, feed.window(self.step, 1).arrays, seed)
-            compiled = lowered.compile()
+            return self._program(task, 1).lower(self._leaves, metrics, feed.window(self.step, 1).arrays, seed)
+
+    def describe(self, data: Any) -> dict[str, int | float]:
+        """Parameters, bytes of state, and what the compiled step needs, on one device."""
+        with self.placement.active():
+            compiled = self.lower(data).compile()
         memory = compiled.memory_analysis()
         shard = sum(leaf.addressable_shards[0].data.nbytes for leaf in self._leaves if leaf.is_fully_addressable)
         return {
