@@ -250,6 +250,17 @@ def isolated(session: nox.Session, package: str) -> None:
 
 
 @session(default=False)
+def dev(session: nox.Session) -> None:
+    """An environment in `.venv` with the distributions, editable, and every tool: for editors and shells."""
+    folder = ROOT / ".venv"
+    if session.venv_backend != "uv":
+        session.error("dev: expected the uv backend, got virtualenv. Install it with 'python3 -m pip install nox[uv]'.")
+    session.run("uv", "venv", "--allow-existing", "--python", "python", str(folder), external=True)
+    session.env["VIRTUAL_ENV"] = str(folder)
+    install(session, *GROUPS)
+
+
+@session(default=False)
 def bump(session: nox.Session) -> None:
     """`-- 0.2.0`: write a version, and the range of siblings that goes with it, everywhere."""
     if len(session.posargs) != 1 or not re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", session.posargs[0]):

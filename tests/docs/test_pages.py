@@ -20,7 +20,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("README.md")])
 BLOCK = re.compile(
-    r"^(?P<mark><!-- no-run(?P<reason>.*?)-->\n+)?(?P<fence>`{3,})(?P<language>\w+)[^\n]*\n(?P<text>.*?)^(?P=fence)\s*$",
+    r"^(?P<mark><!-- no-run(?P<reason>.*?)-->\n+)?"
+    r"(?P<fence>`{3,})(?P<language>\w+)[^\n]*\n(?P<text>.*?)^(?P=fence)\s*$",
     re.M | re.S,
 )
 FILE = re.compile(r"# (?P<name>[\w./-]+\.(yaml|toml))\n")
@@ -61,7 +62,8 @@ def run_bash(block: Block, page: str) -> None:
     """Run the `artifex` commands of a block; one that fails is an error."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in commands(block.text):
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PATH": path})
+        env = {**os.environ, "PATH": path}
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env, check=False)
         assert done.returncode == 0, f"{page}:{block.line}: {command}\n{done.stdout}{done.stderr}"
 
 
@@ -84,24 +86,25 @@ def run_page(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page_runs_as_printed(page, tmp_path):
     # A process of its own: a page may register models and set what a session sets.
-    done = subprocess.run([sys.executable, RUN_PAGE, page], cwd=tmp_path, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    command = [sys.executable, RUN_PAGE, page]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_block_that_is_not_run_says_why(record_property):
-    left_out = [
-        (page, block) for page in PAGES for block in blocks(page.read_text(encoding="utf8")) if block.reason is not None
-    ]
+    found = [(page, block) for page in PAGES for block in blocks(page.read_text(encoding="utf8"))]
+    left_out = [(page, block) for page, block in found if block.reason is not None]
     record_property("blocks left out", len(left_out))
     assert [f"{page.name}:{block.line}" for page, block in left_out if len(block.reason or "") < 8] == []
-    runnable = [
-        block for page in PAGES for block in blocks(page.read_text(encoding="utf8")) if block.language == "python"
-    ]
-    assert len(left_out) <= max(1, len(runnable) // 4)
+    assert len(left_out) <= max(1, len(found) // 5)
 
 
 def test_blocks_are_found_with_their_line_and_mark():
-    page = "# Title\n\n```python\nx = 1\n```\n\n<!-- no-run: needs a GPU -->\n```bash\n$ artifex train a.yaml \\\n  --out b\nls\n```\n"
+    page = (
+        "# Title\n\n```python\nx = 1\n```\n\n<!-- no-run: needs a GPU -->\n"
+        "```bash\n$ artifex train a.yaml \\\n  --out b\nls\n```\n"
+    )
     first, second = blocks(page)
     assert first == Block(4, "python", "x = 1\n", None)
     assert (second.line, second.reason) == (9, "needs a GPU")

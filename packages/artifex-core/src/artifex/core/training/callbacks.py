@@ -36,15 +36,17 @@ class Callback(Protocol):
 
 
 class ProgressBar:
-    """A bar with the loss on stderr; nothing where stderr is no terminal."""
+    """A bar with the loss on stderr; where stderr is no terminal, about ten lines instead."""
 
     def __init__(self) -> None:
         self.bar: Any = None
         self.task: Any = None
+        self.next, self.tenth = 0.0, 1.0
 
     def start(self, step: int, end: int) -> None:
         """Show the bar."""
         if not sys.stderr.isatty():
+            self.next, self.tenth = step, (end - step) / 10
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -62,10 +64,13 @@ class ProgressBar:
 
     def log(self, row: Row) -> None:
         """Move the bar."""
+        losses = " · ".join(f"{name} {value:.4g}" for name, value in row.items() if name.split("/")[-1] == "loss")
+        rate = f" · {row['steps_per_s']:.0f} steps/s" if "steps_per_s" in row else ""
         if self.bar is not None:
-            rate = f" · {row['steps_per_s']:.0f} steps/s" if "steps_per_s" in row else ""
-            losses = [f"{name} {value:.4g}" for name, value in row.items() if name.split("/")[-1] == "loss"]
-            self.bar.update(self.task, completed=row["step"], note=" · ".join(losses) + rate)
+            self.bar.update(self.task, completed=row["step"], note=losses + rate)
+        elif row["step"] >= self.next:
+            print(f"step {row['step']:.0f} · {losses}{rate}", file=sys.stderr)
+            self.next = row["step"] + self.tenth
 
     def end(self) -> None:
         """Leave the bar as it is."""

@@ -18,11 +18,13 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
 import math
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -43,7 +45,7 @@ log = logging.getLogger("artifex")
 Like = Mapping[str, jax.ShapeDtypeStruct]
 # What reading damaged files raises, in orbax, tensorstore, jax and json.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError, EOFError, AssertionError)
-SEAL = "seal.json"
+SEAL, META = "seal.json", "meta.json"
 PHI, MIX = np.uint32(0x9E3779B9), (np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35))
 BLOCK = 1 << 15  # words that fit a core's cache with their terms
 
@@ -153,7 +155,7 @@ class Checkpointer:
                 self.newest = candidate
                 return restored
         raise RunError(
-            f"{self.directory}: expected a sound checkpoint, got {'; '.join(reasons) or 'none at all'}. "
+            f"Checkpointer.restore: expected a sound checkpoint in {self.directory}, got {'; '.join(reasons) or 'none at all'}. "
             "Start the run again from its config.yaml."
         )
 
@@ -172,7 +174,9 @@ class Checkpointer:
         if self._orbax is None:
             import orbax.checkpoint as ocp
 
-            self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            arrays, meta = ocp.StandardCheckpointHandler(), ocp.JsonCheckpointHandler(filename=META)
+            logging.getLogger("absl").addFilter(_is_no_orbax_traceback)
+            self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler(arrays=arrays, meta=meta))
         return self._orbax
 
     def _begin(self, step: int, leaves: Mapping[str, Any], sealed: Mapping[str, Any]) -> None:
@@ -227,7 +231,9 @@ class Checkpointer:
         """One checkpoint, verified; damage that one process sees is damage for all."""
         folder = self.directory / str(step)
         with _together():
-            _check_seal(folder)
+            if is_writer():
+                _check_seal(folder)
+        with _together():
             content = self._content(step)
         stored = {entry["name"]: entry for entry in content["arrays"]}
         _refuse_others(folder, _differences(stored, like) + _changes(content["meta"], signature))
@@ -240,14 +246,11 @@ class Checkpointer:
 
     def _content(self, step: int) -> dict[str, Any]:
         """Names, digests and meta, if their own checksum holds."""
-        import orbax.checkpoint as ocp
-
         try:
-            args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-            sealed = self._writer().restore(self.directory / str(step), args=args).meta
+            sealed = json.loads((self.directory / str(step) / "meta" / META).read_text())
             content, crc = sealed["content"], sealed["crc32"]
         except DAMAGE as error:
-            raise Damaged(f"its metadata cannot be read, {_reason(error)}") from error
+            raise Damaged(f"its metadata cannot be read, {type(error).__name__}") from error
         if _crc(content) != crc:
             raise Damaged("its metadata changed")
         return content
@@ -262,5 +265,184 @@ class Checkpointer:
             args = ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted))
             found = self._writer().restore(self.directory / str(step), args=args).arrays
         except DAMAGE as error:
-            raise Damaged(f"its arrays cannot be read, {_reason(error)}") from error
+            raise Damaged(f"its arrays cannot be read, {type(error).__name__}") from error
         return {name: found.get(_key(i), empty[name]) for i, name in enumerate(names)}
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Damage that one process finds is damage for all, so that all take the same step."""
+    found: Damaged | None = None
+    try:
+        yield
+    except Damaged as damage:
+        found = damage
+    if any_process(found is not None):
+        raise found or Damaged("another process found damage")
+
+
+def digest(name: str, array: Any) -> int:
+    """The digest of an array under its name (eq. 1); equal on every layout."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        total = int(jax.jit(_device_sum)(array))
+    else:
+        total = _host_sum(np.asarray(array))
+    return (total + zlib.crc32(name.encode())) % 2**32
+
+
+def _host_sum(array: np.ndarray) -> int:
+    """Σ mix(w + φ i), block by block; numbers narrower than a word fill a word each."""
+    kinds = {1: np.uint8, 2: np.uint16}
+    words = np.ascontiguousarray(array).reshape(-1).view(kinds.get(array.dtype.itemsize, np.uint32))
+    total = 0
+    for start in range(0, words.size, BLOCK):
+        block = words[start : start + BLOCK].astype(np.uint32, copy=False)
+        position = np.arange(start, start + block.size).astype(np.uint32)
+        total += int(_mixed(block, position).sum(dtype=np.uint64))
+    return total
+
+
+def _device_sum(array: Array) -> UInt32[Array, ""]:
+    """The same on devices, wherever the parts of the array lie."""
+    if jnp.iscomplexobj(array):
+        array = jnp.stack([array.real, array.imag], axis=-1)
+    if array.dtype == bool:
+        array = array.astype(jnp.uint8)
+    kinds = {1: jnp.uint8, 2: jnp.uint16}
+    words = jax.lax.bitcast_convert_type(array, kinds.get(array.dtype.itemsize, jnp.uint32)).astype(jnp.uint32)
+    position = jnp.arange(words.size, dtype=jnp.uint32).reshape(words.shape)
+    return jnp.sum(_mixed(words, position), dtype=jnp.uint32)
+
+
+def _mixed(words: Any, position: Any) -> Any:
+    """mix(w + φ i): every step can be undone, so different words give different terms."""
+    h = words + PHI * position
+    h = (h ^ (h >> np.uint32(16))) * MIX[0]
+    h = (h ^ (h >> np.uint32(13))) * MIX[1]
+    return h ^ (h >> np.uint32(16))
+
+
+def _seal(folder: Path) -> None:
+    """Write down size and checksum of every file."""
+    files = {str(path.relative_to(folder)): _fingerprint(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    draft = folder / f".{SEAL}.draft"
+    draft.write_text(json.dumps({"files": files, "crc32": _crc(files)}))
+    os.replace(draft, folder / SEAL)
+
+
+def _check_seal(folder: Path) -> None:
+    """Find what changed since the files were sealed; a step that a kill left without a seal has its digests."""
+    if not folder.is_dir():
+        raise Damaged("it is not there")
+    if not (folder / SEAL).exists():
+        return
+    try:
+        sealed = json.loads((folder / SEAL).read_text())
+        files = sealed["files"]
+        if _crc(files) != sealed["crc32"]:
+            raise Damaged(f"{SEAL} changed")
+        changed = [name for name, fingerprint in files.items() if _fingerprint(folder / name) != fingerprint]
+    except DAMAGE as error:
+        raise Damaged(f"its files cannot be read, {type(error).__name__}") from error
+    if changed:
+        raise Damaged(f"{changed[0]} changed")
+
+
+def _fingerprint(path: Path) -> list[int]:
+    """Size and crc32 of a file, or nothing where there is none."""
+    if not path.is_file():
+        return []
+    crc, size = 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            crc, size = zlib.crc32(piece, crc), size + len(piece)
+    return [size, crc]
+
+
+def _held(array: Any) -> Any:
+    """A copy that no later step overwrites: on the host, or on its devices where other processes hold parts of it."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return jnp.copy(array)
+    return np.array(array)
+
+
+def _placed(array: Any, like: jax.ShapeDtypeStruct) -> Any:
+    """An array that was read, where it belongs."""
+    if isinstance(array, jax.Array) or jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+        return array  # placed already, or wider than jax holds, whose bits would be lost
+    return jax.device_put(array, like.sharding)
+
+
+def _signature(name: str, array: Any) -> dict[str, Any]:
+    return {"name": name, "shape": list(array.shape), "dtype": str(array.dtype), "digest": digest(name, array)}
+
+
+def _refuse_objects(arrays: Mapping[str, Any]) -> None:
+    """Refuse everything but numbers: orbax would pickle objects."""
+    for name, array in arrays.items():
+        dtype = getattr(array, "dtype", type(array).__name__)
+        if dtype != bool and not jax.dtypes.issubdtype(getattr(array, "dtype", object), np.number):
+            raise TypeError(f"Checkpointer.save: expected arrays of numbers, got {dtype} at {name!r}. Store numbers only.")
+
+
+def _plain(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Meta as it comes back from a file: tuples are lists, keys are text."""
+    try:
+        return json.loads(json.dumps(dict(meta)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"Checkpointer: expected plain JSON values as meta, got: {error}. Convert them first.") from error
+
+
+def _differences(stored: Mapping[str, Any], like: Like) -> list[str]:
+    """What sets the arrays of a checkpoint apart from those of this run, one line each."""
+    wrong = [f"{name} is only in the checkpoint" for name in stored if name not in like]
+    wrong += [f"{name} is only in the model" for name in like if name not in stored]
+    for name in sorted(stored.keys() & like.keys()):
+        own, kept = like[name], stored[name]
+        if (list(own.shape), str(own.dtype)) != (kept["shape"], kept["dtype"]):
+            wrong.append(f"{name} is {kept['dtype']}{kept['shape']} there and {own.dtype}{list(own.shape)} here")
+    return wrong
+
+
+def _changes(stored: Any, wanted: Mapping[str, Any], path: str = "") -> list[str]:
+    """Entries of a signature that the checkpoint's meta has otherwise."""
+    wrong: list[str] = []
+    for key, own in wanted.items():
+        kept = stored.get(key) if isinstance(stored, Mapping) else None
+        if isinstance(own, Mapping) and isinstance(kept, Mapping):
+            wrong += _changes(kept, own, f"{path}{key}.")
+        elif own != kept:
+            wrong.append(f"{path}{key} is {kept} there and {own} here")
+    return wrong
+
+
+def _refuse_others(folder: Path, wrong: list[str]) -> None:
+    if wrong:
+        raise ConfigError(
+            f"Checkpointer.restore: expected a checkpoint of this architecture, got {len(wrong)} differences in {folder}: "
+            f"{'; '.join(wrong[:4])}. Resume with the config that the run was started with."
+        )
+
+
+def _unwritten(directory: Path, error: BaseException) -> RunError:
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = os.strerror(int(code[1])) if code else lines[0][:200]
+    return RunError(
+        f"Checkpointer.save: expected to write a checkpoint in {directory}, got: {reason}. "
+        "Free some space or mend the folder; earlier checkpoints are as they were."
+    )
+
+
+def _is_no_orbax_traceback(record: logging.LogRecord) -> bool:
+    """False for tracebacks that orbax prints of errors which come back to the caller anyway."""
+    return not (record.exc_info and "orbax" in record.pathname)
+
+
+def _key(index: int) -> str:
+    """The name of a leaf in the file: its number, because a path may hold any character."""
+    return f"{index:06d}"
+
+
+def _crc(content: Any) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

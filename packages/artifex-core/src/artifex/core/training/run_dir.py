@@ -12,6 +12,7 @@ import datetime
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import socket
@@ -25,8 +26,9 @@ import jax
 
 from artifex.core.config_text import write_config
 from artifex.core.errors import ConfigError, RunError
+from artifex.core.processes import any_process, is_writer
 
-PACKAGES = ("artifex-core", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class RunDir(NamedTuple):
@@ -39,31 +41,40 @@ class RunDir(NamedTuple):
         """A new run with this config.
 
         Raises:
-            ConfigError: the folder exists and is not empty.
+            ConfigError: the folder is in use.
+            RunError: it cannot be made or written.
         """
         run = cls(Path(path))
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        with _writes(run.path):
+            taken = is_writer() and run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir()))
+        if any_process(taken):
             raise ConfigError(
                 f"{path}: expected a new or empty folder, got one that is in use. "
                 f"Choose another, or go on with its run: artifex resume {path}"
             )
-        if jax.process_index() == 0:
-            run.path.mkdir(parents=True, exist_ok=True)
-            write_config(tree, run.config)
-            _write(run.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        if is_writer():
+            with _writes(run.path):
+                run.path.mkdir(parents=True, exist_ok=True)
+                write_config(tree, run.config)
+                _write(run.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunDir:
-        """A run that exists.
+        """A run that exists and can be read.
 
         Raises:
-            RunError: there is none.
+            RunError: there is none, or a part of it cannot be read.
         """
         run = cls(Path(path))
-        if not run.config.is_file():
-            found = "no folder" if not run.path.is_dir() else "a folder without config.yaml"
+        if not run.path.is_dir():
+            found = "a file" if run.path.exists() else "nothing"
             raise RunError(f"{path}: expected a run's folder, got {found}. Check the path.")
+        if not run.config.is_file():
+            raise RunError(f"{path}: expected a run's folder, got a folder without config.yaml. Check the path.")
+        for part in (run.path, run.config, run.metrics, run.checkpoints):
+            if part.exists() and not os.access(part, os.R_OK):
+                raise RunError(f"{part}: expected a run that can be read, got no permission. Ask its owner, or chmod it.")
         return run
 
     @property
@@ -98,50 +109,60 @@ class RunDir(NamedTuple):
         Raises:
             RunError: another process writes here.
         """
-        if jax.process_index() != 0:
+        if not is_writer():
             yield
             return
-        with (self.path / ".lock").open("a+") as file:
+        with _writes(self.path), contextlib.ExitStack() as stack:
+            file = stack.enter_context((self.path / ".lock").open("a+"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
+                holder = file.read().strip() or "another process"
                 raise RunError(
-                    f"{self.path}: expected a run that nobody writes to, got one held by {file.read().strip() or 'another'}. "
-                    "Wait for it, or stop it."
+                    f"{self.path}: expected a run that nobody writes to, got one held by {holder}. Wait for it, or stop it."
                 ) from error
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
+            kept = stack.pop_all()
+        with kept:
             yield
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        if jax.process_index() == 0:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(row)) + "\n")
+        """Add a row; what is not finite is null, as JSON has no word for it.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        if is_writer():
+            with _writes(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+                file.write(_line(row))
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """All whole rows; a last line that was cut short is left out."""
+        """All whole rows; a line that was cut short is left out."""
         if not self.metrics.is_file():
             return []
-        rows = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        rows: list[dict[str, float]] = []
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
+                row = json.loads(line)
+                if isinstance(row, dict) and "step" in row:
+                    rows.append({name: math.nan if value is None else value for name, value in row.items()})
         return rows
 
     def truncate_metrics(self, step: int) -> None:
         """Leave out rows after `step`: they will be written again."""
-        if jax.process_index() == 0 and self.metrics.is_file():
+        if is_writer() and self.metrics.is_file():
             rows = [row for row in self.read_metrics() if row["step"] <= step]
-            _write(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+            with _writes(self.metrics):
+                _write(self.metrics, "".join(_line(row) for row in rows))
 
 
 def environment() -> dict[str, Any]:
     """What a run ran on."""
-    ours = (d for d in importlib.metadata.distributions() if (d.name or "").startswith("artifex-"))
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES} | {d.name: d.version for d in ours}
+    installed = {(found.name or "").lower(): found.version for found in importlib.metadata.distributions()}
+    versions = {n: v for n, v in sorted(installed.items()) if n in PACKAGES or n.startswith("artifex-")}
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -162,8 +183,24 @@ def _commit() -> str | None:
     return None
 
 
+def _line(row: Mapping[str, float]) -> str:
+    return json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) + "\n"
+
+
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def _writes(path: Path) -> Iterator[None]:
+    """Say in one sentence what could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or path}: expected to write the run's files, got: {error.strerror or error}. "
+            "Free some space, or choose a folder that you may write to."
+        ) from error
