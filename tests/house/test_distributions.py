@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -82,6 +83,15 @@ def test_each_distribution_is_one_typed_package(root, projects):
         ]
         assert inside == [name.removeprefix("artifex-")]
         assert (root / "packages" / name / "src" / "artifex" / inside[0] / "py.typed").is_file()
+
+
+def test_the_workspace_knows_every_family(root, projects):
+    workspace = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf8"))["tool"]
+    modules = {name.replace("-", ".") for name in projects}
+    forbidden, independent = workspace["importlinter"]["contracts"]
+    assert set(workspace["uv"]["sources"]) == set(projects)
+    assert set(workspace["importlinter"]["root_packages"]) == modules
+    assert set(forbidden["forbidden_modules"]) == set(independent["modules"]) == modules - {"artifex.core"}
 
 
 def test_each_readme_is_a_page(root, projects):
