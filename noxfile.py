@@ -42,10 +42,10 @@ def session(**options: object) -> Callable[[Callable[..., None]], Callable[..., 
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def run(session: nox.Session, *args: object) -> None:
+        def run(session: nox.Session, **choice: str) -> None:
             before = cpu_seconds()
             try:
-                function(session, *args)
+                function(session, **choice)
             finally:
                 session.log(f"CPU seconds: {session.name} {cpu_seconds() - before:.0f}")
 
@@ -62,9 +62,13 @@ def cpu_seconds() -> float:
 
 def install(session: nox.Session, *groups: str, extra: str = "[test]", constrain: bool = True) -> None:
     """The distributions, editable, and the tools of some dependency groups."""
-    tools = [requirement for group in groups for requirement in GROUPS[group]]
+    session.install(*(("-c", "constraints.txt") if constrain else ()), *requirements(*groups, extra=extra))
+
+
+def requirements(*groups: str, extra: str = "[test]") -> list[str]:
+    """What `install` asks for."""
     packages = [part for package in PACKAGES for part in ("-e", f"{package.relative_to(ROOT)}{extra}")]
-    session.install(*(("-c", "constraints.txt") if constrain else ()), *packages, *tools)
+    return [*packages, *(tool for group in groups for tool in GROUPS[group])]
 
 
 def install_tools(session: nox.Session, *groups: str) -> None:
@@ -256,8 +260,8 @@ def dev(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.error("dev: expected the uv backend, got virtualenv. Install it with 'python3 -m pip install nox[uv]'.")
     session.run("uv", "venv", "--allow-existing", "--python", "python", str(folder), external=True)
-    session.env["VIRTUAL_ENV"] = str(folder)
-    install(session, *GROUPS)
+    target = ("--python", str(folder), "-c", "constraints.txt")
+    session.run("uv", "pip", "install", *target, *requirements(*GROUPS), external=True)
 
 
 @session(default=False)

@@ -1,6 +1,6 @@
 """The demo: train a VAE on real digits, draw samples, evaluate it on held-out data, and leave a report.
 
-    python examples/demo.py [FOLDER]          by default runs/demo, then runs/demo-2, …
+python examples/demo.py [FOLDER]          by default runs/demo, then runs/demo-2, …
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 DTypeName = Literal["float32", "float64", "bfloat16", "float16"]
 
@@ -95,9 +95,10 @@ def config_members(kind: Any) -> tuple[type[Config], ...]:
 def freeze(value: Any) -> Any:
     """Lists as tuples and mappings as sorted tuples of pairs, to any depth."""
     if isinstance(value, Mapping):
-        return tuple(sorted((key, freeze(item)) for key, item in value.items()))
+        pairs = cast(Mapping[str, Any], value).items()
+        return tuple(sorted((key, freeze(item)) for key, item in pairs))
     if isinstance(value, list | tuple):
-        return tuple(freeze(item) for item in value)
+        return tuple(freeze(item) for item in cast(tuple[Any, ...], value))
     return value
 
 
@@ -106,11 +107,11 @@ def _plain(value: Any, kind: Any) -> Any:
     if isinstance(value, Config):
         return _type_of(value, kind) | value.to_dict()
     if isinstance(value, tuple):
-        args = typing.get_args(kind)
-        inner = next((a for a in (kind, *args) if typing.get_origin(a) is tuple), None)
+        items = cast(tuple[Any, ...], value)
+        inner = next((a for a in (kind, *typing.get_args(kind)) if typing.get_origin(a) is tuple), None)
         parts = typing.get_args(inner) if inner is not None else ()
-        same = not parts or len(parts) != len(value) or parts[-1] is Ellipsis
-        return [_plain(item, (parts[0] if parts else Any) if same else parts[i]) for i, item in enumerate(value)]
+        same = not parts or len(parts) != len(items) or parts[-1] is Ellipsis
+        return [_plain(item, (parts[0] if parts else Any) if same else parts[i]) for i, item in enumerate(items)]
     if isinstance(value, Enum):
         return value.value
     return str(value) if isinstance(value, Path) else value

@@ -50,7 +50,9 @@ def read_config(path: str | Path) -> ConfigText:
         raise ConfigError(f"{file}: expected UTF-8 text, got {error.reason} at byte {error.start}.") from error
     tree, positions = readers[file.suffix](text, file)
     if not isinstance(tree, dict) or not tree:
-        raise ConfigError(f"{file}: expected sections like 'model:' and 'data:', got {'nothing' if not tree else 'a list or value'}.")
+        raise ConfigError(
+            f"{file}: expected sections like 'model:' and 'data:', got {'nothing' if not tree else 'a list or value'}."
+        )
     return ConfigText(tree, positions)
 
 

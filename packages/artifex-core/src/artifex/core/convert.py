@@ -49,9 +49,7 @@ class Place(NamedTuple):
 MISSING = object()  # stands for a value that has been reported
 
 
-def convert(
-    cls: type[Config], tree: Any, *, path: str = "config", positions: Mapping[str, str] | None = None
-) -> Any:
+def convert(cls: type[Config], tree: Any, *, path: str = "config", positions: Mapping[str, str] | None = None) -> Any:
     """The config of class `cls` that plain values describe.
 
     Args:
@@ -213,9 +211,9 @@ def _scalar(kind: Any, value: Any) -> Any:
     if kind in (type(None), None):
         if value is None:
             return None
-    elif kind is float and type(value) is int:
-        return float(value)
-    elif kind is float and isinstance(value, str) and FLOAT.fullmatch(value):
+    elif (kind is float and type(value) is int) or (
+        kind is float and isinstance(value, str) and FLOAT.fullmatch(value)
+    ):
         return float(value)
     elif kind is str and isinstance(value, bool):
         raise Mistake(f'expected text, got {value}. Quote it: "{"yes" if value else "no"}" unquoted means {value}.')

@@ -53,11 +53,13 @@ class ExtendedModel(GenerativeModel):
         ValueError: two extensions share a name, or one leaves open which of several objectives it joins.
     """
 
-    def __init__(self, model: GenerativeModel, extensions: Sequence[ModelExtension], *, rngs: nnx.Rngs) -> None:
+    def __init__(self, model: Any, extensions: Sequence[ModelExtension], *, rngs: nnx.Rngs) -> None:
         super().__init__(model.config, rngs=rngs)
         self.model = model
-        self.extensions = nnx.List(extensions) if any(isinstance(e, nnx.Module) for e in extensions) else tuple(extensions)
-        self.conditions = model.conditions
+        self.extensions = (
+            nnx.List(extensions) if any(isinstance(e, nnx.Module) for e in extensions) else tuple(extensions)
+        )
+        self.conditions = model.conditions  # pyright: ignore[reportAttributeAccessIssue]  the inner model's
         names = [extension.name for extension in extensions]
         if len(set(names)) != len(names):
             raise ValueError(f"ExtendedModel: expected extensions with different names, got {names}. Rename one.")

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.tree_util import PyTreeDef
 from jaxtyping import Array
 
 
@@ -22,7 +22,7 @@ class Layout(NamedTuple):
     """The structure of a module without its arrays."""
 
     graphdef: nnx.GraphDef
-    treedef: PyTreeDef
+    treedef: Any  # jax's PyTreeDef
     paths: tuple[str, ...]
 
 
@@ -72,11 +72,11 @@ def select(module: nnx.Module, chosen: Any) -> frozenset[str]:
 
 def as_plain(array: Array) -> Array:
     """The array itself, or the words of a random key, which files cannot hold."""
-    return jax.random.key_data(array) if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key) else array
+    return jax.random.key_data(array) if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
 
 
 def as_like(plain: Array | np.ndarray, like: Array) -> Array:
     """The inverse of `as_plain`: an array of the kind that `like` is."""
-    if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jax.numpy.asarray(plain), impl=jax.random.key_impl(like))
-    return jax.numpy.asarray(plain)
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(plain), impl=jax.random.key_impl(like))
+    return jnp.asarray(plain)

@@ -45,7 +45,7 @@ class ShardingConfig(Config):
 
     data_parallel_size: int = 1  # devices that share the batch; with fsdp_enabled they share the parameters too
     tensor_parallel_size: int = 1  # devices that share each layer, by the rules of plugins
-    pipeline_parallel_size: int = 1  # devices that share the depth; needs artifex-scaling
+    pipeline_parallel_size: int = 1  # devices that share the depth; 1 until a plugin brings pipelines
     fsdp_enabled: bool = False
     fsdp_min_weight_size: int = 2**14  # numbers, not bytes; smaller parameters lie everywhere
 
@@ -60,7 +60,7 @@ class ShardingConfig(Config):
         if self.pipeline_parallel_size > 1:
             raise ValueError(
                 f"ShardingConfig: expected pipeline_parallel_size 1, got {self.pipeline_parallel_size}. "
-                "Pipelines come with artifex-scaling."
+                "Layers are not split over devices yet."
             )
 
 
@@ -127,9 +127,7 @@ def param_shardings(
     return {path: NamedSharding(mesh, choice.spec) for path, choice in choices.items()}
 
 
-def param_choices(
-    mesh: Mesh, shapes: Shapes, rules: Sequence[ShardingRule], min_weight_size: int
-) -> dict[str, Choice]:
+def param_choices(mesh: Mesh, shapes: Shapes, rules: Sequence[ShardingRule], min_weight_size: int) -> dict[str, Choice]:
     """Where each parameter lies, and why: which rule placed it, and which rules did not fit."""
     return {path: _choose(mesh, path, leaf.shape, rules, min_weight_size) for path, leaf in shapes.items()}
 
@@ -183,9 +181,7 @@ def opt_shardings(
         axes = (*like.spec, *[None] * (len(leaf.shape) - len(like.spec)))
         return replicated(mesh) if _misfit(mesh, leaf.shape, axes) else like
 
-    return optax.tree_map_params(
-        optimizer, place, state, dict(params), transform_non_params=lambda _: replicated(mesh)
-    )
+    return optax.tree_map_params(optimizer, place, state, dict(params), transform_non_params=lambda _: replicated(mesh))
 
 
 class PlacementRow(NamedTuple):

@@ -45,7 +45,11 @@ def in_config_dtype(init: Callable[..., None]) -> Callable[..., None]:
                 "Call jax.config.update('jax_enable_x64', True) first."
             )
         for _, variable in variables(self):
-            if isinstance(variable, nnx.Param) and jnp.issubdtype(variable.dtype, jnp.floating) and variable.dtype != dtype:
+            if (
+                isinstance(variable, nnx.Param)
+                and jnp.issubdtype(variable.dtype, jnp.floating)
+                and variable.dtype != dtype
+            ):
                 variable[...] = variable[...].astype(dtype)
 
     return cast_after
@@ -62,7 +66,7 @@ class GenerativeModel(nnx.Module):
         cls.__init__ = in_config_dtype(cls.__init__)
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
-        self.config = config
+        self.config: Any = config  # of the model's own class, which a type checker cannot know here
         self.stream = Stream(jax.random.key_data(stream_key(rngs, "sample")))
 
     def rngs_or_own(self, rngs: nnx.Rngs | None) -> nnx.Rngs:
@@ -140,7 +144,11 @@ def compiled_generate(layout: Layout, chunk: int, static: Options) -> Callable[.
 
     @jax.jit
     def generate(
-        arrays: dict[str, Array], key: Key[Array, ""], first_row: Array, by_row: dict[str, Array], whole: dict[str, Array]
+        arrays: dict[str, Array],
+        key: Key[Array, ""],
+        first_row: Array,
+        by_row: dict[str, Array],
+        whole: dict[str, Array],
     ) -> Array:
         model = merge(layout, arrays)
         model.eval()

@@ -100,7 +100,12 @@ def _schema(kind: Any) -> dict[str, Any]:
     if origin is tuple:
         if len(args) == 2 and args[1] is Ellipsis:
             return {"type": "array", "items": _schema(args[0])}
-        return {"type": "array", "prefixItems": [_schema(arg) for arg in args], "minItems": len(args), "maxItems": len(args)}
+        return {
+            "type": "array",
+            "prefixItems": [_schema(arg) for arg in args],
+            "minItems": len(args),
+            "maxItems": len(args),
+        }
     if isinstance(kind, type) and issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}

@@ -1,17 +1,17 @@
 """Several processes as one: `jax.distributed`, started once, from arguments or from the cluster's own variables.
 
-    cluster      known by                                      the rest
-    SLURM        SLURM_JOB_ID … of a step of several tasks     jax reads it
-    Open MPI     OMPI_MCA_orte_hnp_uri, several ranks          jax reads it
-    Kubernetes   KUBERNETES_SERVICE_HOST and a job's index     jax asks the cluster, by the package `kubernetes`
-    by hand      JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID
+cluster      known by                                      the rest
+SLURM        SLURM_JOB_ID … of a step of several tasks     jax reads it
+Open MPI     OMPI_MCA_orte_hnp_uri, several ranks          jax reads it
+Kubernetes   KUBERNETES_SERVICE_HOST and a job's index     jax asks the cluster, by the package `kubernetes`
+by hand      JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -24,7 +24,8 @@ KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
 BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-class ProcessInfo(NamedTuple):
+@dataclass(frozen=True)
+class ProcessInfo:
     """Which process this is."""
 
     index: int
@@ -94,6 +95,8 @@ def _by_hand(environ: Mapping[str, str]) -> tuple[str | None, int | None, int | 
     """Coordinator, number and index of processes, where the variables say so."""
     address, *numbers = (environ.get(name) for name in BY_HAND)
     if any(number is not None and not number.isdigit() for number in numbers):
-        raise ConfigError(f"bootstrap: expected whole numbers in {BY_HAND[1]} and {BY_HAND[2]}, got {numbers}. Mend them.")
+        raise ConfigError(
+            f"bootstrap: expected whole numbers in {BY_HAND[1]} and {BY_HAND[2]}, got {numbers}. Mend them."
+        )
     count, index = (None if number is None else int(number) for number in numbers)
     return address, count, index

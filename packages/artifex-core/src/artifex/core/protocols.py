@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 Batch = Mapping[str, Array]
-Losses = Mapping[str, Float[Array, ""]]
+Losses = Mapping[str, Any]  # of scalars; a TypedDict of the model's own is no Mapping[str, Array] to type checkers
 
 
 @runtime_checkable

@@ -56,8 +56,8 @@ class ModelRegistry:
         taken = next((model for model in self.models() if model.name == record.name), None)
         if taken is not None and taken.record.model != record.model:
             raise PluginConflict(
-                f"register_model: expected a free name, got {record.name!r} for {record.model}, which {taken.record.model} "
-                f"of {taken.distribution} has. Choose another name."
+                f"register_model: expected a free name, got {record.name!r} for {record.model}, which "
+                f"{taken.record.model} of {taken.distribution} has. Choose another name."
             )
         if taken is None:
             self.in_process[record.name] = Registered(record, "in process", "")
@@ -140,7 +140,7 @@ def model_record(name: str) -> ModelRecord:
 
 def record_of(thing: Any) -> ModelRecord | None:
     """The record of a model's or a config's class; None for a class that is not registered."""
-    name = import_string(type(thing))
+    name = import_string(thing.__class__)
     for model in registry.models():
         if name in (model.record.model, model.record.config):
             return model.record
@@ -201,11 +201,12 @@ def load_target(target: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(f"{target}: expected something that can be imported, got {error}. Mend the record.") from error
+        raise ConfigError(
+            f"{target}: expected something that can be imported, got {error}. Mend the record."
+        ) from error
 
 
 def _config_of(cls: type) -> type:
     """The config class that a model's constructor names."""
-
 
     return typing.get_type_hints(cls.__init__)["config"]

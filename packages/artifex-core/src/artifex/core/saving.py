@@ -65,18 +65,20 @@ def load_model(path: str | Path, model_class: type[GenerativeModel] | None = Non
     """
     folder = Path(path)
     saved = _read_config(folder)
-    if model_class is None:
+    config_class: Any
+    kind: Any = model_class
+    if kind is None:
         if saved["model"] is None:
             raise LookupError(
                 f"load_model: expected a registered model, got {saved['class']!r}, which is not registered. "
                 "Give its class: load_model(path, model_class=...)."
             )
         record = model_record(saved["model"])
-        model_class, config_class = load_target(record.model), load_target(record.config)
+        kind, config_class = load_target(record.model), load_target(record.config)
     else:
-        config_class = _config_class(model_class)
+        config_class = _config_class(kind)
     config = config_class.from_dict(saved["config"])
-    model = model_class(config, rngs=nnx.Rngs(0))
+    model = kind(config, rngs=nnx.Rngs(0))
     assign(model, _fitting(folder, _read_weights(folder, saved["sha256"]), flatten(model)[1]))
     return model
 
@@ -158,6 +160,5 @@ def _fitting(folder: Path, weights: Mapping[str, Array], like: Mapping[str, Arra
 
 def _config_class(model_class: type[GenerativeModel]) -> Any:
     """The config class that the constructor's annotation names."""
-
 
     return typing.get_type_hints(model_class.__init__)["config"]

@@ -32,7 +32,7 @@ def register_models() -> tuple[ModelRecord, ...]:
         _record("conditional_vae", "ConditionalVAE", "encoder, decoder and prior see a class or a vector",
                 "Sohn, Lee & Yan, Learning Structured Output Representation, NeurIPS 2015", 2015, "conditional"),
         _record("iwae", "IWAE", "tighter bound from k draws, doubly reparameterised gradient",
-                "Burda, Grosse & Salakhutdinov, arXiv:1509.00519; Tucker et al., arXiv:1810.04152", 2015, "autoencoder"),
+                "Burda et al., arXiv:1509.00519; Tucker et al., arXiv:1810.04152", 2015, "autoencoder"),
         _record("hierarchical_vae", "HierarchicalVAE", "ladder of stochastic levels",
                 "Sonderby et al., Ladder Variational Autoencoders, arXiv:1602.02282", 2016, "autoencoder"),
         _record("beta_vae", "BetaVAE", "heavier KL term, or KL held at a capacity",

@@ -177,7 +177,7 @@ def log_stratified_weights(batch: int, n_train: int) -> Float[np.ndarray, "batch
     """
     if not 2 <= batch <= n_train:
         raise ValueError(
-            f"BetaTCVAE: expected a batch of 2 to n_train = {n_train} rows, got {batch}. Mend trainer.batch_size or n_train."
+            f"BetaTCVAE: expected a batch of 2 to n_train = {n_train} rows, got {batch}. Mend one of them."
         )
     weights = np.full((batch, batch), 1 / (batch - 1))
     rows = np.arange(batch)

@@ -59,8 +59,8 @@ class ConditionalVAEConfig(ModelConfig):
         check_weights("ConditionalVAEConfig", beta=self.beta, drop_condition=self.drop_condition)
         if (self.n_classes is None) == (self.condition_width is None) or self.drop_condition >= 1:
             raise ValueError(
-                "ConditionalVAEConfig: expected one of 'n_classes' and 'condition_width', and 'drop_condition' < 1, got "
-                f"{self.n_classes}, {self.condition_width} and {self.drop_condition}. Set the other one to null."
+                "ConditionalVAEConfig: expected one of 'n_classes' and 'condition_width', and 'drop_condition' < 1, "
+                f"got {self.n_classes}, {self.condition_width} and {self.drop_condition}. Set the other one to null."
             )
 
 

@@ -42,7 +42,13 @@ def beta_vae() -> Example:
 def conditional_vae() -> Example:
     """A conditional VAE of 4 × 4 pictures in two classes."""
     config = ConditionalVAEConfig(
-        encoder=ENCODER, decoder=DECODER, latent_dim=3, n_classes=2, embed_dim=4, prior_hidden_dims=(8,), drop_condition=0.1
+        encoder=ENCODER,
+        decoder=DECODER,
+        latent_dim=3,
+        n_classes=2,
+        embed_dim=4,
+        prior_hidden_dims=(8,),
+        drop_condition=0.1,
     )
     return config, bars()
 

@@ -96,7 +96,9 @@ class IWAE(GenerativeModel):
         bound = iwae_bound(log_w)
         if self.config.gradient == "doubly_reparameterised":
             still, fixed = jax.lax.stop_gradient(share), jax.lax.stop_gradient(q)
-            bound = with_gradient_of(bound, (still * self.log_weights(x, scale_gradient(z, still), fixed)).sum(0))  # eq. 2
+            bound = with_gradient_of(
+                bound, (still * self.log_weights(x, scale_gradient(z, still), fixed)).sum(0)
+            )  # eq. 2
         loss, weight = masked_mean(-bound, batch)
         return IWAELosses(
             loss=loss,

@@ -75,8 +75,8 @@ def check_sides(event: Event, n_layers: int, where: str) -> None:
     if len(event) != 3 or any(side % factor for side in event[:2]):
         near = [tuple(max(factor, f(side / factor) * factor) for side in event[:2]) for f in (math.floor, math.ceil)]
         raise ValueError(
-            f"{where}: expected 'output_dim' (height, width, channels) with sides that divide by {factor} for {n_layers} "
-            f"layers, got {event}. The nearest sides are {near[0]} and {near[1]}."
+            f"{where}: expected 'output_dim' (height, width, channels) with sides that divide by {factor} for "
+            f"{n_layers} layers, got {event}. The nearest sides are {near[0]} and {near[1]}."
         )
 
 
@@ -99,7 +99,7 @@ class ConvEncoder(nnx.Module):
     def __init__(self, config: ConvEncoderConfig, event: Event, sizes: tuple[int, int], *, rngs: nnx.Rngs) -> None:
         check_sides(event, len(config.channels), "ConvEncoder")
         width, condition = sizes
-        self.activation = config.activation
+        self.activation: Activation = config.activation
         ins = (event[-1], *config.channels[:-1])
         self.layers = nnx.List(
             nnx.Conv(i, o, (4, 4), strides=2, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
@@ -133,7 +133,8 @@ class ConvDecoder(nnx.Module):
 
     def __init__(self, config: ConvDecoderConfig, sizes: tuple[int, int], n: int, *, rngs: nnx.Rngs) -> None:
         height, width, depth = config.output_dim
-        self.activation, self.shape = config.activation, (*config.output_dim, n)
+        self.activation: Activation = config.activation
+        self.shape = (*config.output_dim, n)
         factor = 2 ** len(config.channels)
         self.start = (height // factor, width // factor, config.channels[0])
         self.first = nnx.Linear(

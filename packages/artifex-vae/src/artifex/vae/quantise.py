@@ -57,9 +57,7 @@ class VectorQuantiser(nnx.Module):
         self.counts = Codebook(jnp.ones(n_codes))
         self.started = Codebook(jnp.zeros((), bool))
 
-    def __call__(
-        self, z: Float[Array, "*batch width"], *, weight: Float[Array, "*batch"] | None = None
-    ) -> Quantised:
+    def __call__(self, z: Float[Array, "*batch width"], *, weight: Float[Array, "*batch"] | None = None) -> Quantised:
         """The nearest entries; in training mode the codebook moves.
 
         Args:
@@ -128,9 +126,7 @@ class ResidualQuantiser(nnx.Module):
     def __init__(self, depth: int, n_codes: int, width: int, *, decay: float = 0.99, rngs: nnx.Rngs) -> None:
         self.parts = nnx.List(VectorQuantiser(n_codes, width, decay=decay, rngs=rngs) for _ in range(depth))
 
-    def __call__(
-        self, z: Float[Array, "*batch width"], *, weight: Float[Array, "*batch"] | None = None
-    ) -> Quantised:
+    def __call__(self, z: Float[Array, "*batch width"], *, weight: Float[Array, "*batch"] | None = None) -> Quantised:
         """The sum of the entries; codes [..., depth]."""
         left, total, codes, commitment = z, jnp.zeros_like(z), [], jnp.zeros(z.shape[:-1], z.dtype)
         for part in self.parts:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -29,7 +29,7 @@ from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import Gaussian
-from artifex.core.protocols import Batch
+from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_outputs
 from artifex.vae.bound import bound_scores, free_bits, masked_mean, warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
@@ -152,7 +152,7 @@ class VAE(GenerativeModel):
         return scheduled_spec(additive=self.config.free_bits == 0)
 
 
-def stepped_loss(model: VAE, batch: Batch, ctx: StepContext) -> Mapping[str, Float[Array, ""]]:
+def stepped_loss(model: Any, batch: Batch, ctx: StepContext) -> Losses:
     """`loss_fn` of the forward pass at the step where training stands."""
     return model.loss_fn(batch, forward_outputs(model, batch, ctx), step=ctx.step)
 
@@ -186,7 +186,7 @@ def check_weights(where: str, **weights: float) -> None:
             )
 
 
-def check_data(config: VAEConfig, spec: DataSpec) -> None:
+def check_data(config: Any, spec: DataSpec) -> None:
     """Refuse data of another shape, or that the likelihood does not cover."""
     if spec.shape != config.decoder.output_dim:
         raise ValueError(

@@ -123,7 +123,9 @@ class VQVAE(GenerativeModel):
         self.frequencies = Codebook(jnp.ones((*config.grid, config.n_codes)) / config.n_codes)
         self.deterministic = False  # nnx's switch for evaluation: the frequencies stay
 
-    def __call__(self, x: Data, *, mask: Float[Array, " batch"] | None = None, rngs: nnx.Rngs | None = None) -> VQVAEOutputs:
+    def __call__(
+        self, x: Data, *, mask: Float[Array, " batch"] | None = None, rngs: nnx.Rngs | None = None
+    ) -> VQVAEOutputs:
         """Codes of x and what they decode to; in training mode codebook and frequencies move.
 
         Args:

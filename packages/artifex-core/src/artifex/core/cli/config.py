@@ -23,7 +23,10 @@ examples:
 def run(argv: Sequence[str]) -> int:
     """Check a config, print a schema, or show how two configs differ (exit code 1 if they do)."""
     parser = argparse.ArgumentParser(
-        "artifex config", description="Config files.", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        "artifex config",
+        description="Config files.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     config_arguments(commands.add_parser("check", help="say everything that is wrong with a config"))

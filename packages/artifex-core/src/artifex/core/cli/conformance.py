@@ -15,7 +15,9 @@ from artifex.core.registry import model_record
 def run(argv: Sequence[str]) -> int:
     """Run every check of a model; exit code 1 where one fails."""
     parser = argparse.ArgumentParser(
-        "artifex conformance", description="Check that a model keeps the contract.", epilog="example: artifex conformance vae"
+        "artifex conformance",
+        description="Check that a model keeps the contract.",
+        epilog="example: artifex conformance vae",
     )
     parser.add_argument("name", help="a model; see artifex list-models")
     parser.add_argument("--json", action="store_true", help="print JSON")

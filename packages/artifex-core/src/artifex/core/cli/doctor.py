@@ -15,7 +15,18 @@ from artifex.core.cli.plugins import facts
 from artifex.core.plugins.loader import installed_plugins
 from artifex.core.registry import list_models
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pluggy", "safetensors", "grain", "scikit-learn")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pluggy",
+    "safetensors",
+    "grain",
+    "scikit-learn",
+)
 OPTIONAL = {"tensorboardX": "tensorboard", "wandb": "wandb", "pyarrow": "parquet"}
 DEVICES = "import jax; print(', '.join(str(d) for d in jax.devices()))"
 
@@ -50,7 +61,8 @@ def _print(about: dict[str, Any]) -> None:
         hint = f"pip install 'artifex-core[{OPTIONAL[name]}]'" if name in OPTIONAL else "missing"
         print(f"  {name:<18} {version or '- (' + hint + ')'}")
     for plugin in about["plugins"]:
-        print(f"plugin    {plugin['distribution']}:{plugin['name']} {plugin['version']} is {plugin['status']} ({plugin['origin']})")
+        name = f"{plugin['distribution']}:{plugin['name']} {plugin['version']}"
+        print(f"plugin    {name} is {plugin['status']} ({plugin['origin']})")
         if plugin["problem"]:
             print(f"          {plugin['problem']}\n{plugin['details']}")
     for name in about["conflicts"]:

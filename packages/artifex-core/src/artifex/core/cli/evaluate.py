@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from artifex.core.cli.listing import table
 from artifex.core.cli.run_files import open_folder
@@ -34,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("run", help="a run's folder, or a saved model's")
     parser.add_argument("--data", help="a data set's name or {type: NAME, ...}; the run's own when left out")
     parser.add_argument("--split", default="test", help="of the data (test)")
-    parser.add_argument("--metric", action="append", dest="metrics", help="may be repeated; all that apply when left out")
+    parser.add_argument(
+        "--metric", action="append", dest="metrics", help="may be repeated; all that apply when left out"
+    )
     parser.add_argument("-n", type=int, dest="n_samples", help="samples to draw (as many as data, at most 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of all noise (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -60,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def parsed_data(text: str) -> object:
+def parsed_data(text: str) -> Any:
     """A name, or a mapping written as YAML."""
     import yaml
 

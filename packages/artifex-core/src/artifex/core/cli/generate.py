@@ -49,7 +49,9 @@ def run(argv: Sequence[str]) -> int:
     else:
         picture = picture_of(x)
         if picture is None:
-            raise ConfigError(f"--out: expected .npz for samples of shape {x.shape[1:]}, got {out}. They are no pictures.")
+            raise ConfigError(
+                f"--out: expected .npz for samples of shape {x.shape[1:]}, got {out}. They are no pictures."
+            )
         out.write_bytes(picture)
     print(json.dumps({"schema": 1, "file": str(out), "shape": list(x.shape)}))
     return 0

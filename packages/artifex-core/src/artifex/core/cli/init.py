@@ -16,7 +16,9 @@ from artifex.core.training.config import TrainerConfig
 def run(argv: Sequence[str]) -> int:
     """Write a config with every field and its default."""
     parser = argparse.ArgumentParser(
-        "artifex init", description="Write a config file.", epilog="example: artifex init vae --data digits --out vae.yaml"
+        "artifex init",
+        description="Write a config file.",
+        epilog="example: artifex init vae --data digits --out vae.yaml",
     )
     parser.add_argument("model", help="a model; see artifex list-models")
     parser.add_argument("--data", default="digits", help="a data set; see artifex list-datasets (digits)")

@@ -26,10 +26,10 @@ def list_models(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps({"schema": 1, "models": rows}))
     elif rows:
-        table([("model", "family", "from", "year", "summary"),
-               *((r["name"], r["family"], r["distribution"], str(r["year"] or ""), r["summary"]) for r in rows)])  # fmt: skip
+        cells = [(r["name"], r["family"], r["distribution"], str(r["year"] or ""), r["summary"]) for r in rows]
+        table([("model", "family", "from", "year", "summary"), *cells])
     else:
-        print("No models are installed. Try: pip install 'artifex-core[vae]'")
+        print("No models are installed. Every family at once: pip install 'artifex-core[all]'")
     return 3 if any(model.conflict for model in models) else 0
 
 

@@ -52,7 +52,7 @@ def names(distribution: str) -> dict[str, str]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", distribution) or distribution == "artifex":
         raise ConfigError(
-            f"new-plugin: expected a name like artifex-mine (lower-case letters, digits, hyphens), got {distribution!r}. "
+            f"new-plugin: expected a name like artifex-mine (letters, digits, hyphens), got {distribution!r}. "
             "The name 'artifex' belongs to someone else."
         )
     module = distribution.removeprefix("artifex-").replace("-", "_")

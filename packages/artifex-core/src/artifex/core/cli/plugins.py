@@ -13,7 +13,9 @@ from artifex.core.plugins.origin import origin
 
 def run(argv: Sequence[str]) -> int:
     """List the plugins; exit code 1 where one is broken or incompatible."""
-    parser = argparse.ArgumentParser("artifex plugins", description="Installed plugins.", epilog="example: artifex plugins")
+    parser = argparse.ArgumentParser(
+        "artifex plugins", description="Installed plugins.", epilog="example: artifex plugins"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     found = installed_plugins()
@@ -28,6 +30,12 @@ def run(argv: Sequence[str]) -> int:
 def facts(plugin: Plugin) -> dict[str, str]:
     """A plugin as plain values."""
     return {
-        "name": plugin.name, "distribution": plugin.distribution, "version": plugin.version, "module": plugin.module,
-        "status": plugin.status, "origin": origin(plugin.distribution), "summary": plugin.summary, "problem": plugin.problem,
-    }  # fmt: skip
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "module": plugin.module,
+        "status": plugin.status,
+        "origin": origin(plugin.distribution),
+        "summary": plugin.summary,
+        "problem": plugin.problem,
+    }

@@ -69,7 +69,9 @@ def _extension(entry: Any) -> Any:
     for _, record in records("extensions"):
         if record.name == name:
             return load_target(record.target)(**options)
-    raise ConfigError(f"config.extensions: expected the name of an extension, got {name!r}. See artifex list-extensions.")
+    raise ConfigError(
+        f"config.extensions: expected the name of an extension, got {name!r}. See artifex list-extensions."
+    )
 
 
 def open_folder(path: str, *, ema: bool | None = None) -> Opened:

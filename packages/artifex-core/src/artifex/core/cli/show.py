@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from artifex.core.config import field_types
+from artifex.core.config import Config, field_types
 from artifex.core.registry import load_target, registry
 
 
@@ -22,13 +22,17 @@ def run(argv: Sequence[str]) -> int:
     found = registry.get(arguments.name)
     record = found.record
     config = load_target(record.config)
-    fields = {name: {"type": _kind(kind), "default": _default(config, name)} for name, kind in field_types(config).items()}
+    fields = {
+        name: {"type": _kind(kind), "default": _default(config, name)} for name, kind in field_types(config).items()
+    }
     if arguments.json:
         about = {**record._asdict(), "distribution": found.distribution, "version": found.version}
         print(json.dumps({"schema": 1, **about, "fields": fields}))
         return 0
     print(f"{record.name}  {record.summary}\n{record.paper} ({record.year})\n{found.distribution} {found.version}")
-    print(f"modalities    {', '.join(record.modalities) or '-'}\ncapabilities  {', '.join(record.capabilities) or '-'}\n")
+    print(
+        f"modalities    {', '.join(record.modalities) or '-'}\ncapabilities  {', '.join(record.capabilities) or '-'}\n"
+    )
     print(f"{config.__name__}")
     for name, about in fields.items():
         print(f"  {name:<16} {about['type']:<48} {json.dumps(about['default'])}")
@@ -49,4 +53,4 @@ def _default(config: Any, name: str) -> Any:
         made = None if field.default is dataclasses.MISSING else field.default
     if isinstance(made, tuple):
         return list(made)
-    return made.to_dict() if dataclasses.is_dataclass(made) else made
+    return made.to_dict() if isinstance(made, Config) else made

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -30,7 +31,10 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(
-        "artifex train", description="Train a model.", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        "artifex train",
+        description="Train a model.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     config_arguments(made)
     made.add_argument("--out", help="the run's folder, new or empty; default runs/MODEL")
@@ -87,7 +91,8 @@ def dry_run(trainer: Trainer, data: Source) -> int:
     mesh = trainer.placement.mesh
     print(f"devices      {'one' if mesh is None else dict(mesh.shape)}, {jax.devices()[0].platform}")
     if trainer.placement.state is not None:
-        for row in describe_placement(state.params, trainer.placement.state.params):
+        shardings: Any = trainer.placement.state.params
+        for row in describe_placement(state.params, shardings):
             print(f"  {row.path:<48} {row.shape!s:<20} {row.spec:<28} {row.bytes_per_device} bytes a device")
     else:
         for path, leaf in state.params.items():

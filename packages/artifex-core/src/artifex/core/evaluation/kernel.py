@@ -11,11 +11,11 @@ from artifex.core.evaluation.sets import SetMetric
 from artifex.core.prob.divergence import energy_distance, mmd
 
 
-def KernelDistance() -> SetMetric:  # noqa: N802 - a metric's name in the registry
+def KernelDistance() -> SetMetric:
     """KD: on the full sample, not on subsets."""
     return SetMetric("KD", mmd, higher_is_better=False)
 
 
-def EnergyDistance() -> SetMetric:  # noqa: N802
+def EnergyDistance() -> SetMetric:
     """Energy distance."""
     return SetMetric("energy", energy_distance, higher_is_better=False)

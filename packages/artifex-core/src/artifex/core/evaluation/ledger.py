@@ -23,7 +23,7 @@ SCHEMA = 1
 KEY = ("metric", "version", "data", "extractor", "n", "seed")  # equal, or not compared
 COLUMNS = (*KEY, "value", "ci_low", "ci_high", "higher_is_better", "flags", "model", "config", "date")
 _CREATE = f"""
-CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, {', '.join(COLUMNS)});
+CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, {", ".join(COLUMNS)});
 CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
@@ -83,9 +83,21 @@ class Ledger:
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.append(
             Entry(
-                r.metric, r.version, r.data, r.extractor, r.n, about["seed"], r.value, r.ci_low, r.ci_high,
-                r.higher_is_better, ";".join(r.flags), about["model"], config, date,
-            )  # fmt: skip
+                r.metric,
+                r.version,
+                r.data,
+                r.extractor,
+                r.n,
+                about["seed"],
+                r.value,
+                r.ci_low,
+                r.ci_high,
+                r.higher_is_better,
+                ";".join(r.flags),
+                about["model"],
+                config,
+                date,
+            )
             for r in found.results
         )
 

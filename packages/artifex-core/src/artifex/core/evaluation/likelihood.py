@@ -40,11 +40,11 @@ class PerExample:
         return MetricValue(float(values.mean()), interval.low, interval.high, len(values))
 
 
-def Scores() -> PerExample:  # noqa: N802 - a metric's name in the registry
+def Scores() -> PerExample:
     """A log-likelihood or a bound, in nats; the pipeline names it after the model's score."""
     return PerExample("scores", higher_is_better=True)
 
 
-def Reconstruction() -> PerExample:  # noqa: N802
+def Reconstruction() -> PerExample:
     """Squared error of decode(encode(x)), the mean over entries."""
     return PerExample("reconstruction", higher_is_better=False)

@@ -53,21 +53,21 @@ def coverage(real: Rows, fake: Rows) -> float:
     return float(inside(real, fake, DENSITY_K).any(1).mean())
 
 
-def Precision() -> SetMetric:  # noqa: N802 - a metric's name in the registry
+def Precision() -> SetMetric:
     """Precision, k = 3."""
     return SetMetric("precision", precision, higher_is_better=True)
 
 
-def Recall() -> SetMetric:  # noqa: N802
+def Recall() -> SetMetric:
     """Recall, k = 3."""
     return SetMetric("recall", recall, higher_is_better=True)
 
 
-def Density() -> SetMetric:  # noqa: N802
+def Density() -> SetMetric:
     """Density, k = 5."""
     return SetMetric("density", density, higher_is_better=True)
 
 
-def Coverage() -> SetMetric:  # noqa: N802
+def Coverage() -> SetMetric:
     """Coverage, k = 5."""
     return SetMetric("coverage", coverage, higher_is_better=True)

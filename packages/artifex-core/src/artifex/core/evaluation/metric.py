@@ -60,7 +60,7 @@ class Kept(NamedTuple):
     """Rows of a set: all of them, or the `k` whose numbers hash lowest, in order of hash."""
 
     hashes: UInt64[np.ndarray, " row"]
-    index: Int[np.ndarray, " row"]
+    index: Int[np.ndarray, " row"]  # pyright: ignore[reportIncompatibleMethodOverride]
     rows: Rows
 
     @classmethod
@@ -117,4 +117,6 @@ def need_at_least(name: str, least: int, **counts: int) -> None:
     """
     for what, n in counts.items():
         if n < least:
-            raise ValueError(f"{name}: expected at least {least} {what} rows, got {n}. Give more, or leave the metric out.")
+            raise ValueError(
+                f"{name}: expected at least {least} {what} rows, got {n}. Give more, or leave the metric out."
+            )

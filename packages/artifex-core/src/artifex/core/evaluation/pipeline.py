@@ -117,7 +117,9 @@ class EvaluationPipeline:
             "model": type(model).__name__, "config": model.config.to_dict(), "data": name, "n": len(source),
             "n_samples": 0 if samples is None else len(samples), "seed": self.seed,
         }  # fmt: skip
-        found = EvaluationResult(tuple(results), tuple(skipped), provenance, samples, self._reconstructed(model, source))
+        found = EvaluationResult(
+            tuple(results), tuple(skipped), provenance, samples, self._reconstructed(model, source)
+        )
         if self.ledger is not None:
             self.ledger.add(found)
         return found
@@ -182,7 +184,12 @@ class EvaluationPipeline:
             yield i * size, batch, jax.device_get(run(arrays, batch, i * size))
 
     def _compared(
-        self, source: Source, samples: np.ndarray, extractor: Extractor, names: Sequence[str], skipped: list[tuple[str, str]]
+        self,
+        source: Source,
+        samples: np.ndarray,
+        extractor: Extractor,
+        names: Sequence[str],
+        skipped: list[tuple[str, str]],
     ) -> list[Result]:
         """Distribution metrics on the features of one extractor."""
         registry = MetricsRegistry()

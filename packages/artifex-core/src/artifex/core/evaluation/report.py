@@ -17,12 +17,24 @@ Row = Mapping[str, float]
 WIDTH, HEIGHT, MARGIN = 640, 220, 44
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2433; --soft: #5b6475; --paper: #fbfbfd; --line: #d8dce6; --mark: #1f549e }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9f0; --soft: #9aa3b5; --paper: #14171f; --line: #2c3240; --mark: #7fb0f5 } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 46rem; margin: 3rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.1rem; margin-top: 2.4rem } .soft { color: var(--soft) }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums } td, th { padding: .35rem .6rem; text-align: left; border-bottom: 1px solid var(--line) }
-th { color: var(--soft); font-weight: 500 } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px } pre { overflow-x: auto; font-size: .85rem }
-svg text { fill: var(--soft); font-size: 11px } svg path { fill: none; stroke: var(--mark); stroke-width: 1.6 } svg line { stroke: var(--line) }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9f0; --soft: #9aa3b5; --paper: #14171f; --line: #2c3240; --mark: #7fb0f5 }
+}
+body {
+  font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 46rem; margin: 3rem auto; padding: 0 1rem;
+}
+h1 { font-size: 1.6rem; margin-bottom: .2rem }
+h2 { font-size: 1.1rem; margin-top: 2.4rem }
+.soft { color: var(--soft) }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+td, th { padding: .35rem .6rem; text-align: left; border-bottom: 1px solid var(--line) }
+th { color: var(--soft); font-weight: 500 }
+img { max-width: 100%; image-rendering: pixelated; border-radius: 4px }
+pre { overflow-x: auto; font-size: .85rem }
+svg text { fill: var(--soft); font-size: 11px }
+svg path { fill: none; stroke: var(--mark); stroke-width: 1.6 }
+svg line { stroke: var(--line) }
 """
 
 
@@ -63,7 +75,10 @@ def markdown(found: EvaluationResult) -> str:
 def html_page(found: EvaluationResult, pictures: Mapping[str, bytes], history: Sequence[Row]) -> str:
     """One page with results, pictures, curves, what was left out, and provenance."""
     about = found.provenance
-    parts = [f"<h1>{html.escape(about['model'])}</h1>", f"<p class=soft>on {html.escape(about['data'])}, {about['n']} examples</p>"]
+    parts = [
+        f"<h1>{html.escape(about['model'])}</h1>",
+        f"<p class=soft>on {html.escape(about['data'])}, {about['n']} examples</p>",
+    ]
     head = "".join(f"<th>{name}" for name in ("metric", "value", "95 % interval", "n", "better"))
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in cells) for cells in _cells(found))
     parts.append(f"<table><tr>{head}{body}</table>")

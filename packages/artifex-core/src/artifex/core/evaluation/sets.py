@@ -32,7 +32,13 @@ class SetMetric:
     needs = frozenset({"real", "fake"})
 
     def __init__(
-        self, name: str, value: Callable[[Rows, Rows], float], *, higher_is_better: bool, least: int = 20, k: int = MOST_ROWS
+        self,
+        name: str,
+        value: Callable[[Rows, Rows], float],
+        *,
+        higher_is_better: bool,
+        least: int = 20,
+        k: int = MOST_ROWS,
     ) -> None:
         self.name, self.value, self.higher_is_better, self.least, self.k = name, value, higher_is_better, least, k
 
@@ -58,7 +64,9 @@ class SetMetric:
         n = min(len(real.index), len(fake.index))
         need_at_least(self.name, self.least, data=len(real.index), sample=len(fake.index))
         if real.rows.shape[1] != fake.rows.shape[1]:
-            raise ValueError(f"{self.name}: expected features of one width, got {real.rows.shape} and {fake.rows.shape}.")
+            raise ValueError(
+                f"{self.name}: expected features of one width, got {real.rows.shape} and {fake.rows.shape}."
+            )
         value = self.value(real.rows, fake.rows)
         without = [
             self.value(real.rows[real.index % BLOCKS != b], fake.rows[fake.index % BLOCKS != b]) for b in range(BLOCKS)

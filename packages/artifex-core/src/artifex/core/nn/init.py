@@ -27,6 +27,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 Initializer = Callable[..., Array]  # (key, shape, dtype=float32) -> array
@@ -37,7 +38,7 @@ def draw(
     key: Key[Array, ""], kind: Draw, shape: tuple[int, ...], dtype: jnp.dtype, *, scale: float = 1.0
 ) -> Float[Array, "..."]:
     """Normal numbers of deviation `scale`, or uniform ones in [−scale, scale)."""
-    if isinstance(key, jax.core.Tracer):
+    if isinstance(key, Tracer):
         if kind == "normal":
             return scale * jax.random.normal(key, shape, dtype)
         return jax.random.uniform(key, shape, dtype, -scale, scale)
@@ -137,7 +138,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
         columns = shape[-1]
         rows = math.prod(shape) // columns
         tall = draw(key, "normal", (max(rows, columns), min(rows, columns)), dtype)
-        linalg = jnp.linalg if isinstance(tall, jax.core.Tracer) else np.linalg
+        linalg = jnp.linalg if isinstance(tall, Tracer) else np.linalg
         q, r = linalg.qr(tall)
         q = q * jnp.sign(jnp.diagonal(r))
         return scale * jnp.asarray(q if rows >= columns else q.T, dtype).reshape(shape)

@@ -1,6 +1,6 @@
 """A multilayer perceptron.
 
-    h_0 = x,   h_l = a(W_l h_{l−1} + b_l) for l < L,   y = W_L h_{L−1} + b_L                                     (1)
+h_0 = x,   h_l = a(W_l h_{l−1} + b_l) for l < L,   y = W_L h_{L−1} + b_L                                     (1)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MLP(nnx.Module):
     """Layers of the given widths; the last one is linear (eq. 1)."""
 
     def __init__(self, widths: Sequence[int], *, activation: Activation = "relu", rngs: nnx.Rngs) -> None:
-        self.activation = activation
+        self.activation: Activation = activation
         last = len(widths) - 2
         self.layers = nnx.List(
             nnx.Linear(

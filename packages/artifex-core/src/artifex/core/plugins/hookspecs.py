@@ -1,12 +1,12 @@
 """What a plugin can bring: one hook for each kind of thing, all returning lazy records.
 
-    from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
+from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
 
-    PLUGIN = PluginInfo(api=(1, 0), summary="one line")
+PLUGIN = PluginInfo(api=(1, 0), summary="one line")
 
-    @hookimpl
-    def register_models():
-        return [ModelRecord(name="mine", model="artifex.mine.model:Mine", ...)]
+@hookimpl
+def register_models():
+    return [ModelRecord(name="mine", model="artifex.mine.model:Mine", ...)]
 """
 
 from __future__ import annotations

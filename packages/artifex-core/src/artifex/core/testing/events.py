@@ -11,7 +11,7 @@ TRACING = ("jaxpr_trace_duration", "backend_compile_duration")
 _counters: list[list[str]] = []
 
 
-def _listen(event: str, duration: float, **_: object) -> None:
+def _listen(event: str, duration_secs: float, **_: str | int) -> None:
     for counter in _counters:
         if event.endswith(TRACING):
             counter.append(event.rsplit("/", 1)[-1])

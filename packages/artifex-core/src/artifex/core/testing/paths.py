@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def data_folder() -> Path | None:
-    """The folder that ARTIFEX_DATA names, or `shared/data` in or beside a folder above this one; None if there is none."""
+    """The folder that ARTIFEX_DATA names, or `shared/data` in or beside a folder above; None if there is none."""
     named = os.environ.get("ARTIFEX_DATA")
     if named:
         return Path(named)

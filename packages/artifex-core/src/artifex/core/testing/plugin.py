@@ -20,10 +20,9 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
-import pytest  # noqa: E402
+import pytest
 
-from artifex.core.registry import model_record  # noqa: E402
-
+from artifex.core.registry import model_record
 
 
 class Case:
@@ -88,4 +87,6 @@ def pytest_collection_modifyitems(session: Any, config: Any, items: list[Any]) -
         kit = kit or _kit()[0]
         missing = set(kit.MANDATORY) - checks
         if missing and not config.option.keyword and not any("::" in str(arg) for arg in config.args):
-            raise pytest.UsageError(f"conformance of {model}: expected every mandatory check, got none of {sorted(missing)}.")
+            raise pytest.UsageError(
+                f"conformance of {model}: expected every mandatory check, got none of {sorted(missing)}."
+            )

@@ -25,8 +25,8 @@ OPTIMIZER = OptimizerConfig(learning_rate=3e-3)
 class Trained(NamedTuple):
     """A model before and after some steps on its batch."""
 
-    before: GenerativeModel
-    after: GenerativeModel
+    before: Any
+    after: Any
     rows: list[dict[str, float]]
 
 
@@ -38,7 +38,7 @@ class Subject:
         self.record = self.registered.record
         self.config, self.batch = load_target(self.record.example)()
 
-    def build(self, seed: int = 0, config: ModelConfig | None = None) -> GenerativeModel:
+    def build(self, seed: int = 0, config: ModelConfig | None = None) -> Any:
         """A new model."""
         return load_target(self.record.model)(config or self.config, rngs=nnx.Rngs(seed))
 
@@ -65,7 +65,9 @@ class Subject:
     def trainer(self, model: GenerativeModel | None = None, **settings: Any) -> Trainer:
         """A trainer of a new model on the whole batch."""
         options = {name: settings.pop(name) for name in ("mesh", "run_dir") if name in settings}
-        config = TrainerConfig(**{"steps": 20, "batch_size": self.n, "log_every": 1, "optimizer": OPTIMIZER, **settings})
+        config = TrainerConfig(
+            **{"steps": 20, "batch_size": self.n, "log_every": 1, "optimizer": OPTIMIZER, **settings}
+        )
         return Trainer(model or self.build(), config, **options)
 
     @functools.cached_property
@@ -77,7 +79,9 @@ class Subject:
         rows = trainer.fit(self.batch)
         return Trained(before, trainer.model(), rows)
 
-    def losses(self, batch: Mapping[str, Any], seed: int = 0, *, jit: bool = True, train: bool = False) -> dict[str, Any]:
+    def losses(
+        self, batch: Mapping[str, Any], seed: int = 0, *, jit: bool = True, train: bool = False
+    ) -> dict[str, Any]:
         """Loss terms of every objective on a batch, with fixed noise."""
         layout, arrays = flatten(self.build())
 

@@ -154,8 +154,9 @@ class Checkpointer:
             else:
                 self.newest = candidate
                 return restored
+        found = "; ".join(reasons) or "none at all"
         raise RunError(
-            f"Checkpointer.restore: expected a sound checkpoint in {self.directory}, got {'; '.join(reasons) or 'none at all'}. "
+            f"Checkpointer.restore: expected a sound checkpoint in {self.directory}, got {found}. "
             "Start the run again from its config.yaml."
         )
 
@@ -196,7 +197,9 @@ class Checkpointer:
             raise
         if is_writer():
             for old in set(self.steps()) - self._kept():
-                shutil.rmtree(self.directory / str(old))
+                # Renamed first: a kill in between must not leave half a step under the name of a whole one.
+                os.replace(self.directory / str(old), self.directory / f"deleted-{old}")
+            self._clear_drafts()
 
     def _kept(self) -> set[int]:
         """The newest steps, and the best ones."""
@@ -222,9 +225,9 @@ class Checkpointer:
             log.warning("artifex: checkpoint %d was given up and is now %s.", old, target)
 
     def _clear_drafts(self) -> None:
-        """Delete what a save that failed or was killed has left. Only a writer calls this: it holds the run's lock."""
+        """Delete old steps, and what a save has left that failed or was killed."""
         if is_writer():
-            for draft in self.directory.glob("*.orbax-checkpoint-tmp*"):
+            for draft in (*self.directory.glob("*.orbax-checkpoint-tmp*"), *self.directory.glob("deleted-*")):
                 shutil.rmtree(draft, ignore_errors=True)
 
     def _read(self, step: int, like: Like, signature: Mapping[str, Any]) -> Restored:
@@ -299,7 +302,7 @@ def _host_sum(array: np.ndarray) -> int:
         block = words[start : start + BLOCK].astype(np.uint32, copy=False)
         position = np.arange(start, start + block.size).astype(np.uint32)
         total += int(_mixed(block, position).sum(dtype=np.uint64))
-    return total
+    return total % 2**32
 
 
 def _device_sum(array: Array) -> UInt32[Array, ""]:
@@ -380,9 +383,12 @@ def _signature(name: str, array: Any) -> dict[str, Any]:
 def _refuse_objects(arrays: Mapping[str, Any]) -> None:
     """Refuse everything but numbers: orbax would pickle objects."""
     for name, array in arrays.items():
-        dtype = getattr(array, "dtype", type(array).__name__)
-        if dtype != bool and not jax.dtypes.issubdtype(getattr(array, "dtype", object), np.number):
-            raise TypeError(f"Checkpointer.save: expected arrays of numbers, got {dtype} at {name!r}. Store numbers only.")
+        dtype = getattr(array, "dtype", None)
+        if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_)):
+            got = type(array).__name__ if dtype is None else dtype
+            raise TypeError(
+                f"Checkpointer.save: expected arrays of numbers, got {got} at {name!r}. Store numbers only."
+            )
 
 
 def _plain(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -390,7 +396,9 @@ def _plain(meta: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return json.loads(json.dumps(dict(meta)))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"Checkpointer: expected plain JSON values as meta, got: {error}. Convert them first.") from error
+        raise TypeError(
+            f"Checkpointer: expected plain JSON values as meta, got: {error}. Convert them first."
+        ) from error
 
 
 def _differences(stored: Mapping[str, Any], like: Like) -> list[str]:
@@ -419,8 +427,8 @@ def _changes(stored: Any, wanted: Mapping[str, Any], path: str = "") -> list[str
 def _refuse_others(folder: Path, wrong: list[str]) -> None:
     if wrong:
         raise ConfigError(
-            f"Checkpointer.restore: expected a checkpoint of this architecture, got {len(wrong)} differences in {folder}: "
-            f"{'; '.join(wrong[:4])}. Resume with the config that the run was started with."
+            f"Checkpointer.restore: expected a checkpoint of this architecture in {folder}, got {len(wrong)} "
+            f"differences: {'; '.join(wrong[:4])}. Resume with the config that the run was started with."
         )
 
 

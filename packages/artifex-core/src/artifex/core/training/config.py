@@ -71,8 +71,7 @@ class TrainerConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = {
-            name: getattr(self, name)
-            for name in ("batch_size", "grad_accum", "steps_per_call", "log_every", "keep")
+            name: getattr(self, name) for name in ("batch_size", "grad_accum", "steps_per_call", "log_every", "keep")
         } | {
             name: getattr(self, name)
             for name in ("save_every", "sample_every", "evaluate_every")

@@ -25,7 +25,6 @@ from artifex.core.data.order import check_batch_size
 from artifex.core.data.resident import gather, order_window
 from artifex.core.data.source import Source, as_source
 from artifex.core.data.stream import GrainStream
-from artifex.core.protocols import Batch
 
 RESIDENT_BYTES = 2**30  # larger sources stream, so that the data leave room for the model
 WINDOW_STEPS = 64  # steps for which an order is laid out at least
@@ -118,7 +117,9 @@ class Resident:
     def seek(self, position: Mapping[str, Any]) -> None:
         """Nothing to move, because the step is the position; other data are refused."""
         own = self.position()
-        other = [f"{name} {position.get(name)!r} is now {own[name]!r}" for name in own if position.get(name) != own[name]]
+        other = [
+            f"{name} {position.get(name)!r} is now {own[name]!r}" for name in own if position.get(name) != own[name]
+        ]
         if other:
             raise ValueError(
                 f"Trainer: expected the data that the run was started on, got others: {'; '.join(other)}. "
@@ -136,7 +137,7 @@ class Stream:
     """An iterator of host batches; it can be resumed if it has `get_state` and `set_state`."""
 
     def __init__(
-        self, batches: Iterator[Batch], batch_size: int, place: Any = None, *, transform: Transform | None = None
+        self, batches: Iterator[Any], batch_size: int, place: Any = None, *, transform: Transform | None = None
     ) -> None:
         self.batches, self.place = batches, place
         self.reader = Reader(pick_streamed, batch_size, transform)
@@ -148,7 +149,9 @@ class Stream:
         """Shapes of the next batch, which stays the next one."""
         if not self.ahead:
             self.ahead.append(self._next(0))
-        return {name: jax.ShapeDtypeStruct((1, *x.shape), jnp.asarray(x[:0]).dtype) for name, x in self.ahead[0].items()}
+        return {
+            name: jax.ShapeDtypeStruct((1, *x.shape), jnp.asarray(x[:0]).dtype) for name, x in self.ahead[0].items()
+        }
 
     def window(self, step: int, k: int) -> Window:
         """The next k batches, stacked."""
@@ -169,8 +172,8 @@ class Stream:
         shapes = {name: x.shape for name, x in arrays.items()}
         if {len(x) for x in arrays.values()} != {self.reader.batch_size} or self.shapes not in ({}, shapes):
             raise ValueError(
-                f"Trainer: expected batches of {self.reader.batch_size} rows and of one shape, got {shapes} at step {step} "
-                f"after {self.shapes}. Pad or drop what is left over."
+                f"Trainer: expected batches of {self.reader.batch_size} rows and of one shape, got {shapes} at step "
+                f"{step}, after {self.shapes}. Pad or drop what is left over."
             )
         self.shapes = shapes
         return arrays

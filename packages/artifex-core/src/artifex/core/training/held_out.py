@@ -1,24 +1,25 @@
 """Losses on data that training does not see.
 
-    L = Σ_b w_b L_b / Σ_b w_b       over all batches b of the source, the last one shorter; w_b its weight or its rows
+L = Σ_b w_b L_b / Σ_b w_b       over all batches b of the source, the last one shorter; w_b its weight or its rows
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Key
 
 from artifex.core.data.source import Source
 from artifex.core.leaves import merge
-from artifex.core.training.step import Plan, check_losses
 from artifex.core.training.objective import StepContext
-from flax import nnx
+from artifex.core.training.step import Plan, check_losses
 
-Totals = dict[str, Array]
+Totals = dict[str, Any]  # pairs of a weighted sum and its weight, by name
 
 
 @functools.lru_cache(maxsize=8)

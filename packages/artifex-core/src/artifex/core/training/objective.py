@@ -40,7 +40,7 @@ class Objective:
     def __post_init__(self) -> None:
         if self.repeat < 1 or self.every < 1:
             raise ValueError(
-                f"Objective {self.name!r}: expected 'repeat' >= 1 and 'every' >= 1, got {self.repeat} and {self.every}. "
+                f"Objective {self.name!r}: expected 'repeat' and 'every' >= 1, got {self.repeat} and {self.every}. "
                 "Use every=n for an update on each n-th step."
             )
 

@@ -12,18 +12,19 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from artifex.core.errors import did_you_mean
 from artifex.core.training.config import OptimizerConfig, TrainerConfig
 from artifex.core.training.objective import TrainingSpec
 
 
-def learning_rate(config: OptimizerConfig, steps: int, count: Int[Array, ""] | int) -> Float[Array, ""]:
+def learning_rate(config: OptimizerConfig, steps: int, count: Any) -> Float[Array, ""]:
     """The learning rate of update `count` out of `steps` (eq. 1)."""
     warm = jnp.minimum(1.0, (count + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     t = jnp.clip((count - config.warmup_steps) / max(steps - config.warmup_steps, 1), 0, 1)

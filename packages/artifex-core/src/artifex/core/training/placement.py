@@ -50,11 +50,12 @@ def place(mesh: Mesh | ShardingConfig | None, plan: Plan, state: TrainState) -> 
         return Placement()
     config = mesh if isinstance(mesh, ShardingConfig) else ShardingConfig()
     devices = create_mesh(config) if isinstance(mesh, ShardingConfig) else mesh
-    everywhere = replicated(devices)
-    params = param_shardings(devices, state.params, installed_rules(), config.fsdp_min_weight_size)
-    optimizers = {
-        name: opt_shardings(tx, state.opt_state[name], pick(params, plan.owned.moved[name]), devices)
-        for name, tx in plan.optimizers.items()
+    everywhere: Any = replicated(devices)
+    shapes: Any = state.params
+    params: Any = param_shardings(devices, shapes, installed_rules(), config.fsdp_min_weight_size)
+    spread: dict[str, Any] = {name: pick(params, paths) for name, paths in plan.owned.moved.items()}
+    optimizers: Any = {
+        name: opt_shardings(tx, state.opt_state[name], spread[name], devices) for name, tx in plan.optimizers.items()
     }
     shardings = TrainState(
         step=everywhere,

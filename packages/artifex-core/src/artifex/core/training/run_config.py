@@ -1,13 +1,13 @@
 """A run as a tree of plain values, the way a YAML file holds it.
 
-    model:      {type: vae, latent_dim: 8}
-    data:       digits                        a name, or {type: digits, ...}
-    trainer:    {steps: 2000, batch_size: 128}
-    optimizer:  {name: adam, learning_rate: 1e-3}
-    optimizers: [{objective: critic, ...}]    where a model has several objectives
-    mesh:       {data_parallel_size: 4}
-    evaluation: {metrics: [...]}
-    extensions: [{type: bond_length, ...}]
+model:      {type: vae, latent_dim: 8}
+data:       digits                        a name, or {type: digits, ...}
+trainer:    {steps: 2000, batch_size: 128}
+optimizer:  {name: adam, learning_rate: 1e-3}
+optimizers: [{objective: critic, ...}]    where a model has several objectives
+mesh:       {data_parallel_size: 4}
+evaluation: {metrics: [...]}
+extensions: [{type: bond_length, ...}]
 """
 
 from __future__ import annotations

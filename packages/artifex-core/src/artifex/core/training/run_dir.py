@@ -1,8 +1,8 @@
 """A run's folder.
 
-    config.yaml       the resolved config                  metrics.jsonl   a row a line
-    environment.json  versions, devices, command           checkpoints/  samples/  model/
-    .lock             held by the process that writes
+config.yaml       the resolved config                  metrics.jsonl   a row a line
+environment.json  versions, devices, command           checkpoints/  samples/  model/
+.lock             held by the process that writes
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class RunDir(NamedTuple):
             raise RunError(f"{path}: expected a run's folder, got a folder without config.yaml. Check the path.")
         for part in (run.path, run.config, run.metrics, run.checkpoints):
             if part.exists() and not os.access(part, os.R_OK):
-                raise RunError(f"{part}: expected a run that can be read, got no permission. Ask its owner, or chmod it.")
+                raise RunError(
+                    f"{part}: expected a run that can be read, got no permission. Ask its owner, or chmod it."
+                )
         return run
 
     @property
@@ -120,7 +122,8 @@ class RunDir(NamedTuple):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 raise RunError(
-                    f"{self.path}: expected a run that nobody writes to, got one held by {holder}. Wait for it, or stop it."
+                    f"{self.path}: expected a run that nobody writes to, got one held by {holder}. "
+                    "Wait for it, or stop it."
                 ) from error
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

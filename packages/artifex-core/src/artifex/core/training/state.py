@@ -48,8 +48,8 @@ def check_accumulation(spec: TrainingSpec, grad_accum: int) -> None:
     for objective in spec.objectives:
         if grad_accum > 1 and not objective.additive:
             raise ValueError(
-                f"Trainer: expected grad_accum 1 for objective {objective.name!r}, got {grad_accum}. Its loss is no mean "
-                "over examples, so the losses of parts do not add up to it."
+                f"Trainer: expected grad_accum 1 for objective {objective.name!r}, got {grad_accum}. Its loss is no "
+                "mean over examples, so the losses of parts do not add up to it."
             )
 
 
@@ -74,8 +74,8 @@ def ownership(model: nnx.Module, spec: TrainingSpec, *, average: bool) -> Owners
     orphans = sorted(params - frozen - frozenset().union(*moved.values()))
     if orphans:
         raise ValueError(
-            f"Trainer: expected every parameter to be moved by an objective or declared frozen, got {len(orphans)} that "
-            f"are neither: {orphans[:5]}. Widen an objective's 'wrt', or name them in TrainingSpec(frozen=...)."
+            f"Trainer: expected every parameter to be moved by an objective or declared frozen, got {len(orphans)} "
+            f"that are neither: {orphans[:5]}. Widen an objective's 'wrt', or name them in TrainingSpec(frozen=...)."
         )
     return Ownership(moved, select(model, spec.ema) & params if average else frozenset())
 

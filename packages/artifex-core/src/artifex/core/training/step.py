@@ -119,9 +119,9 @@ def _update(
     def apply() -> TrainState:
         moved = pick(state.params, plan.owned.moved[name])
         updates, opt = plan.optimizers[name].update(grads, state.opt_state[name], moved)
-        params = state.params | optax.apply_updates(moved, updates)
+        changed: Any = optax.apply_updates(moved, updates)
         return state._replace(
-            params=params,
+            params=state.params | changed,
             variables=variables,
             opt_state=state.opt_state | {name: opt},
             bad=jnp.zeros((), jnp.int32),
@@ -129,7 +129,7 @@ def _update(
 
     if plan.config.nonfinite == "off":
         return apply(), sums, jnp.array(True)
-    norm = optax.global_norm(grads)
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in jax.tree.leaves(grads)))
     good = jnp.isfinite(norm) & jnp.isfinite(sums[plan.metric(this.objective, "loss")][0])
     state = jax.lax.cond(good, apply, lambda: state._replace(bad=state.bad + 1))
     # `where` selects: a NaN times a weight of zero would still be NaN.
@@ -206,8 +206,8 @@ def training_module(plan: Plan, arrays: Mapping[str, Array]) -> Any:
     if plan.config.compute_dtype is not None:
         dtype = jnp.dtype(plan.config.compute_dtype)
         for _, module in nnx.iter_modules(model):
-            if "dtype" in vars(module) and module.dtype is None:
-                module.dtype = dtype
+            if vars(module).get("dtype", dtype) is None:
+                setattr(module, "dtype", dtype)  # noqa: B010 - only some modules have it
     return model
 
 

@@ -1,8 +1,8 @@
 """The trainer: one loop for every family.
 
-It keeps the state as a flat list of arrays, dispatches the compiled step (see `step`), and does between steps what a run
-needs: rows of metrics, losses on held-out data, pictures of samples, checkpoints. How a model is trained is said by its
-`training_spec`. A run folder makes a run resumable:
+It keeps the state as a flat list of arrays, dispatches the compiled step (see `step`), and does between steps what a
+run needs: rows of metrics, losses on held-out data, pictures of samples, checkpoints. How a model is
+trained is said by its `training_spec`. A run folder makes a run resumable:
 
     config.yaml   environment.json   metrics.jsonl   checkpoints/   samples/   model/
 """
@@ -65,7 +65,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: Any,
         config: TrainerConfig,
         *,
         mesh: Mesh | ShardingConfig | None = None,
@@ -157,7 +157,8 @@ class Trainer:
             seed = self._seed()
             task, about, _ = self._prepare(feed, seed)
             metrics = jax.device_put(about.no_metrics(), self.placement.data)
-            return self._program(task, 1).lower(self._leaves, metrics, feed.window(self.step, 1).arrays, seed)
+            program: Any = self._program(task, 1)
+            return program.lower(self._leaves, metrics, feed.window(self.step, 1).arrays, seed)
 
     def describe(self, data: Any) -> dict[str, int | float]:
         """Parameters, bytes of state, and what the compiled step needs, on one device."""
@@ -264,7 +265,8 @@ class Trainer:
             run, due = self._program(task, k), self._next_due(end)
             step, leaves, arrays, until = self.step, self._leaves, window.arrays, window.until
             while step < due and step + k <= until and stop.signal is None:
-                self._leaves, metrics = leaves, metrics = run(leaves, metrics, arrays, seed)
+                leaves, metrics = run(leaves, metrics, arrays, seed)
+                self._leaves = leaves
                 step += k
                 in_flight.append(metrics)
                 if len(in_flight) > IN_FLIGHT:
@@ -296,7 +298,9 @@ class Trainer:
             plan = dataclasses.replace(self.plan, unroll=slow)
             most = 1 if slow else self.config.steps_per_call
             if most != self.config.steps_per_call:
-                log.warning("artifex: steps_per_call is 1 for this model: XLA runs convolutions slowly in loops on CPU.")
+                log.warning(
+                    "artifex: steps_per_call is 1 for this model: XLA runs convolutions slowly in loops on CPU."
+                )
             self._programs[key] = (Task(plan, feed.reader), about, most)
         return self._programs[key]
 
