@@ -144,7 +144,7 @@ def latest(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """What is marked slow, but for the wheels, which have a session of their own."""
     install(session)
-    pytest(session, "-m", "slow", "--ignore", "tests/wheels")
+    pytest(session, "-m", "slow and not faults", "--ignore", "tests/wheels")
 
 
 @session(default=False)

@@ -29,6 +29,8 @@ OPEN_MPI_RANK = {
 JOIN = """
 import json, sys
 import jax
+from artifex.core.errors import ConfigError
+from artifex.core.mesh import create_mesh
 from artifex.core.processes import any_process, bootstrap, is_writer
 first = bootstrap(sys.argv[1], 2, int(sys.argv[2])) if len(sys.argv) > 1 else bootstrap()
 again = bootstrap()
@@ -38,6 +40,10 @@ shared = jax.make_array_from_process_local_data(
     jax.numpy.arange(2.0) + 2 * first.index,
 )
 total = float(jax.jit(jax.numpy.sum)(shared))
+try:
+    create_mesh(data=2)
+except ConfigError as error:
+    print(error)  # two of four devices would leave a process without any
 print(json.dumps([first.index, first.count, first == again, is_writer(), alone, total]))
 """
 
@@ -61,6 +67,7 @@ def two(commands: list[list[str]], variables: list[dict[str, str]]) -> list[list
     ]
     outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
+    assert ["got 4 of them in 2 processes" in out for out, _ in outputs] == [True, True]
     return [json.loads(out.splitlines()[-1]) for out, _ in outputs]
 
 

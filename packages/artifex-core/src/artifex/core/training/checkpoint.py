@@ -54,7 +54,7 @@ class Restored(NamedTuple):
     """A checkpoint that was read and found sound."""
 
     step: int
-    arrays: dict[str, Any]  # jax arrays; numpy ones where jax holds no numbers that wide
+    arrays: dict[str, Array | np.ndarray]  # numpy ones only where jax holds no numbers that wide
     meta: dict[str, Any]
 
 

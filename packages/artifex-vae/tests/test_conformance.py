@@ -1,0 +1,18 @@
+"""Every model of the family keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from artifex.core.testing.plugin import parametrize_model
+
+NAMES = ("vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae")
+
+
+def _cases() -> list[pytest.param]:
+    return [case for name in NAMES for case in parametrize_model(name).args[1]]
+
+
+@pytest.mark.parametrize("conformance", _cases())
+def test_conformance(conformance):
+    conformance()
