@@ -14,6 +14,7 @@ from artifex.vae import IWAE, DecoderConfig, EncoderConfig, IWAEConfig
 from artifex.vae.bound import iwae_bound
 
 DRAWS = 20_000
+BIAS = "coder/encoder/mlp/layers/0/bias"
 
 
 def build(gradient: str, k: int = 8) -> IWAE:
@@ -34,13 +35,12 @@ def gradients() -> dict[str, np.ndarray]:
     found = {}
     for name in ("plain", "doubly_reparameterised"):
         layout, arrays = flatten(build(name))
-        path = "coder/encoder/mlp/layers/0/bias"
 
         def loss(bias, key, layout=layout, arrays=arrays):
-            model = merge(layout, {**arrays, path: bias})
+            model = merge(layout, {**arrays, BIAS: bias})
             return model.loss_fn({"x": x}, model(x, rngs=nnx.Rngs(key)))["loss"]
 
-        grads = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(arrays[path], jax.random.split(jax.random.key(3), DRAWS))
+        grads = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(arrays[BIAS], jax.random.split(jax.random.key(3), DRAWS))
         found[name] = np.asarray(grads)
     return found
 

@@ -31,11 +31,15 @@ def linear_vae(seed: int = 0, **changes) -> VAE:
     model = VAE(config, rngs=nnx.Rngs(seed))
     rng = np.random.default_rng(0)
     decoder, encoder = model.coder.decoder.mlp.layers[0], model.coder.encoder.mlp.layers[0]
-    decoder.kernel[...] = jnp.asarray(rng.standard_normal((LATENT, WIDTH)), decoder.kernel.dtype)
-    decoder.bias[...] = jnp.asarray(rng.standard_normal(WIDTH), decoder.bias.dtype)
-    encoder.kernel[...] = jnp.asarray(0.3 * rng.standard_normal((WIDTH, 2 * LATENT)), encoder.kernel.dtype)
-    encoder.kernel[...] = encoder.kernel[...].at[:, LATENT:].set(0.0)
-    encoder.bias[...] = jnp.asarray([0.1, -0.2, -0.5, -0.3], encoder.bias.dtype)
+    w, b = rng.standard_normal((LATENT, WIDTH)), rng.standard_normal(WIDTH)
+    cov = np.linalg.inv(w @ w.T / STD**2 + np.eye(LATENT))
+    to_mean = w.T / STD**2 @ cov
+    # q has the exact mean and a deviation that is too large, so that the bounds stay apart from the evidence.
+    log_std = 0.5 * np.log(np.diag(cov)) + 0.3
+    decoder.kernel.set_value(jnp.asarray(w, decoder.kernel.dtype))
+    decoder.bias.set_value(jnp.asarray(b, decoder.bias.dtype))
+    encoder.kernel.set_value(jnp.asarray(np.concatenate([to_mean, 0 * to_mean], 1), encoder.kernel.dtype))
+    encoder.bias.set_value(jnp.asarray(np.concatenate([-b @ to_mean, log_std]), encoder.bias.dtype))
     model.eval()
     return model
 
@@ -45,15 +49,15 @@ def evidence(model: VAE, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     layer = model.coder.decoder.mlp.layers[0]
     w, b = np.asarray(layer.kernel[...], float), np.asarray(layer.bias[...], float)
     cov = w.T @ w + STD**2 * np.eye(WIDTH)
-    gap = x.astype(float) - b
+    gap = np.asarray(x, float) - b
     log_p = -0.5 * (np.einsum("bi,ij,bj->b", gap, np.linalg.inv(cov), gap) + np.linalg.slogdet(2 * np.pi * cov)[1])
     posterior = np.linalg.inv(w @ w.T / STD**2 + np.eye(LATENT))
     return log_p, gap @ w.T / STD**2 @ posterior, posterior
 
 
 @pytest.fixture(scope="module")
-def x() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((3, WIDTH)).astype(np.float32)
+def x() -> jax.Array:
+    return jnp.asarray(np.random.default_rng(1).standard_normal((3, WIDTH)), jnp.float32)
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +122,15 @@ def test_iwae_log_prob_reaches_the_evidence(model, x):
 def test_weights_are_constant_at_the_exact_posterior():
     with jax.enable_x64(True):
         model = linear_vae(dtype="float64")
-        x = np.random.default_rng(1).standard_normal((1, WIDTH))
+        x = jnp.asarray(np.random.default_rng(1).standard_normal((1, WIDTH)))
         layer = model.coder.decoder.mlp.layers[0]
         # Orthogonal rows make p(z|x) a product, as q is.
         w = np.linalg.qr(np.random.default_rng(2).standard_normal((WIDTH, LATENT)))[0].T * np.array([[2.0], [0.5]])
-        layer.kernel[...] = jnp.asarray(w)
+        layer.kernel.set_value(jnp.asarray(w))
         log_p, mean, cov = evidence(model, x)
         encoder = model.coder.encoder.mlp.layers[0]
-        encoder.kernel[...] = jnp.zeros_like(encoder.kernel[...])
-        encoder.bias[...] = jnp.concatenate([mean[0], 0.5 * jnp.log(jnp.diag(cov))])
+        encoder.kernel.set_value(jnp.zeros_like(encoder.kernel[...]))
+        encoder.bias.set_value(jnp.concatenate([jnp.asarray(mean[0]), 0.5 * jnp.log(jnp.diag(cov))]))
         values = [float(model.log_weight(x, rngs=nnx.Rngs(i))[0]) for i in range(20)]
         assert np.ptp(values) < 1e-10
         assert abs(values[0] - log_p[0]) < 1e-10
@@ -138,9 +142,10 @@ def test_elbo_of_every_binary_picture_is_below_its_quadrature_and_they_sum_to_on
     )
     model = VAE(config, rngs=nnx.Rngs(0))
     x = np.array([[i >> j & 1 for j in range(4)] for i in range(16)], np.float32)
+    x = jnp.asarray(x)
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     params = model.coder.decoder(jnp.asarray(nodes[:, None], jnp.float32))
-    log_px = np.stack([model.config.likelihood.log_prob(params, np.tile(row, (80, 1))) for row in x])
+    log_px = np.stack([model.config.likelihood.log_prob(params, jnp.tile(row, (80, 1))) for row in x])
     log_p = np.log((np.exp(log_px.astype(float)) * weights).sum(1) / weights.sum())
     assert abs(np.exp(log_p).sum() - 1) < 1e-6
     elbo = jax.vmap(lambda key: model.log_weight(x, rngs=nnx.Rngs(key)))(jax.random.split(jax.random.key(0), 2000))
@@ -229,11 +234,11 @@ def test_loss_equals_torch_on_the_same_numbers(x):
         ),
         rngs=nnx.Rngs(0),
     )
-    data = (x > 0).astype(np.float32)
+    data = (x > 0).astype(jnp.float32)
     outputs = model(data, rngs=nnx.Rngs(1))
     t = {name: torch.tensor(np.asarray(value)) for name, value in outputs.items()}
     nll = torch.nn.functional.binary_cross_entropy_with_logits(
-        t["reconstruction"][..., 0], torch.tensor(data), reduction="none"
+        t["reconstruction"][..., 0], torch.tensor(np.asarray(data)), reduction="none"
     )
     q = torch.distributions.Normal(t["mean"], t["log_std"].exp())
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0))

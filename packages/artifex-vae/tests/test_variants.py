@@ -17,8 +17,8 @@ from artifex.vae.beta_tc_vae import kl_parts
 from artifex.vae.examples import bars, beta_vae, conditional_vae, hierarchical_vae, vq_vae
 from artifex.vae.networks import ConvDecoderConfig
 
-X = bars()["x"]
-Y = bars()["y"]
+X = jnp.asarray(bars()["x"])
+Y = jnp.asarray(bars()["y"])
 
 
 def build(example, **changes):
@@ -48,7 +48,9 @@ def test_capacity_refuses_gradient_accumulation():
 
 def test_trained_capacity_is_reached():
     model = build(beta_vae, capacity=1.0, gamma=50.0, capacity_steps=1)
-    rows = Trainer(model, TrainerConfig(steps=400, batch_size=16, optimizer={"learning_rate": 3e-3})).fit({"x": X})
+    rows = Trainer(model, TrainerConfig(steps=400, batch_size=16, optimizer={"learning_rate": 3e-3})).fit(
+        {"x": np.asarray(X)}
+    )
     assert abs(rows[-1]["kl"] - 1.0) < 0.15  # the noise of one batch of 16
 
 
@@ -131,7 +133,7 @@ def test_condition_missing_is_named():
     with pytest.raises(ValueError, match="expected a condition y, got none"):
         model.generate(2, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"expected a batch with 'y', got \['x'\]"):
-        Trainer(model, TrainerConfig(steps=1, batch_size=16)).fit({"x": X})
+        Trainer(model, TrainerConfig(steps=1, batch_size=16)).fit({"x": np.asarray(X)})
     with pytest.raises(ValueError, match="got 10"):
         model.check_data(DataSpec(shape=(4, 4, 1), n_classes=10))
     with pytest.raises(ValueError, match="one of 'n_classes' and 'condition_width'"):

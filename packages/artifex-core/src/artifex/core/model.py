@@ -50,7 +50,7 @@ def in_config_dtype(init: Callable[..., None]) -> Callable[..., None]:
                 and jnp.issubdtype(variable.dtype, jnp.floating)
                 and variable.dtype != dtype
             ):
-                variable[...] = variable[...].astype(dtype)
+                variable.set_value(variable[...].astype(dtype))  # item assignment would cast back
 
     return cast_after
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import operator
 import typing
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from artifex.core.errors import ConfigError, MissingDependency, PluginConflict, did_you_mean
-from artifex.core.plugins.loader import records
+from artifex.core.plugins.check import NAME
+from artifex.core.plugins.loader import installed_plugins, records
 from artifex.core.plugins.records import ModelRecord
 
 Class = TypeVar("Class", bound=type)
@@ -52,7 +55,12 @@ class ModelRegistry:
 
         Raises:
             PluginConflict: the name is taken by another class.
+            ValueError: it is no name.
         """
+        if not NAME.fullmatch(record.name):
+            raise ValueError(
+                f"register_model: expected a name of [a-z][a-z0-9_]*, got {record.name!r}. Rename the model."
+            )
         taken = next((model for model in self.models() if model.name == record.name), None)
         if taken is not None and taken.record.model != record.model:
             raise PluginConflict(
@@ -66,8 +74,8 @@ class ModelRegistry:
         """Every model, by name; a name that two distributions claim appears twice."""
         found = [Registered(record, plugin.distribution, plugin.version) for plugin, record in records("models")]
         found += self.in_process.values()
-        names = [model.name for model in found]
-        marked = (model._replace(conflict=names.count(model.name) > 1) for model in found)
+        claims = Counter(model.name for model in found)
+        marked = (model._replace(conflict=claims[model.name] > 1) for model in found)
         return tuple(sorted(marked, key=lambda model: (model.name, model.distribution)))
 
     def get(self, name: str) -> Registered:
@@ -75,7 +83,7 @@ class ModelRegistry:
 
         Raises:
             PluginConflict: two distributions claim the name.
-            MissingDependency: it is one of ours, and its distribution is not installed.
+            MissingDependency: it is one of ours, and its distribution is missing or left out.
             LookupError: nobody claims it.
         """
         distribution, _, bare = name.rpartition(":")
@@ -87,17 +95,29 @@ class ModelRegistry:
             owners = [model.distribution for model in found]
             raise PluginConflict(
                 f"create_model: expected one distribution with a model {name!r}, got {' and '.join(owners)}. "
-                f"Write {owners[0]}:{bare} or {owners[1]}:{bare}."
+                f"Write {' or '.join(f'{owner}:{bare}' for owner in owners)}."
             )
-        for package, names in FIRST_PARTY.items():
-            if bare in names:
-                raise MissingDependency(
-                    f"create_model: expected the package of {bare!r}, got none installed. Run: pip install {package}"
-                )
+        owner = next((package for package, names in FIRST_PARTY.items() if bare in names), None)
+        if owner is not None and distribution in ("", owner):
+            raise _missing(owner, bare)
+        known = [*(m.name for m in models), *(f"{m.distribution}:{m.name}" for m in models if distribution)]
         raise LookupError(
-            f"create_model: expected the name of an installed model, got {name!r}."
-            f"{did_you_mean(name, [m.name for m in models])} Run 'artifex list-models' for the list."
+            f"create_model: expected the name of an installed model, got {name!r}.{did_you_mean(name, known)} "
+            "Run 'artifex list-models' for the list."
         )
+
+
+def _missing(package: str, name: str) -> MissingDependency:
+    """Why a model of ours is not there: its package is not installed, or its plugin is left out."""
+    left_out = next((plugin for plugin in installed_plugins() if plugin.distribution == package), None)
+    if left_out is None:
+        return MissingDependency(
+            f"create_model: expected the package of {name!r}, got none installed. Run: pip install {package}"
+        )
+    return MissingDependency(
+        f"create_model: expected the plugin of {package} for {name!r}, got one that is {left_out.status}: "
+        f"{left_out.problem or 'it brings no such model'} See 'artifex doctor'."
+    )
 
 
 registry = ModelRegistry()
@@ -139,12 +159,19 @@ def model_record(name: str) -> ModelRecord:
 
 
 def record_of(thing: Any) -> ModelRecord | None:
-    """The record of a model's or a config's class; None for a class that is not registered."""
+    """The record of a model's or a config's class; None for a class that is not registered.
+
+    Raises:
+        PluginConflict: two models share the config class.
+    """
     name = import_string(thing.__class__)
-    for model in registry.models():
-        if name in (model.record.model, model.record.config):
-            return model.record
-    return None
+    found = [model.record for model in registry.models() if name in (model.record.model, model.record.config)]
+    classes = sorted({record.model for record in found})
+    if len(classes) > 1:
+        raise PluginConflict(
+            f"{name}: expected the config of one model, got {' and '.join(classes)}. Give each a config class of its own."
+        )
+    return found[0] if found else None
 
 
 def create_model(name_or_config: Any, *, rngs: Any, **fields: Any) -> Any:
@@ -155,25 +182,23 @@ def create_model(name_or_config: Any, *, rngs: Any, **fields: Any) -> Any:
         ConfigError: with a line for each field that does not fit.
         MissingDependency: a package that the model needs is not installed.
     """
+    record = model_record(name_or_config) if isinstance(name_or_config, str) else record_of(name_or_config)
+    if record is None:
+        raise LookupError(
+            f"create_model: expected a name or the config of a registered model, got {name_or_config!r:.80}. "
+            "Register its model with @register_model, or call the model class itself."
+        )
+    require(record)
     if isinstance(name_or_config, str):
-        record = model_record(name_or_config)
-        require(record)
         config = load_target(record.config).from_dict(fields)
     else:
         config = name_or_config.replace(**fields) if fields else name_or_config
-        record = record_of(config)
-        if record is None:
-            raise LookupError(
-                f"create_model: expected a name or the config of a registered model, got {type(config).__name__}. "
-                "Register its model with @register_model, or call the model class itself."
-            )
-        require(record)
     return load_target(record.model)(config, rngs=rngs)
 
 
 def require(record: ModelRecord) -> None:
     """Refuse a model whose optional packages are missing."""
-    missing = [name for name in record.requirements if importlib.util.find_spec(name) is None]
+    missing = [name for name in record.requirements if importlib.util.find_spec(name.partition(".")[0]) is None]
     if missing:
         raise MissingDependency(
             f"create_model: expected the packages that {record.name!r} needs, got none called {', '.join(missing)}. "
@@ -194,19 +219,31 @@ def load_target(target: str) -> Any:
 
     Raises:
         ConfigError: there is no such module or name.
+        MissingDependency: the module imports a package that is not installed.
     """
     if target in _local:
         return _local[target]
     module, _, name = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigError(
-            f"{target}: expected something that can be imported, got {error}. Mend the record."
+        home = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{target}: expected a module, got none of that name. Mend the record.") from error
+        raise MissingDependency(
+            f"{target}: expected the package {error.name!r}, got none installed. Run: pip install {error.name}"
         ) from error
+    try:
+        return operator.attrgetter(name)(home)
+    except AttributeError as error:
+        raise ConfigError(f"{target}: expected an object of that module, got none. Mend the record.") from error
 
 
 def _config_of(cls: type) -> type:
     """The config class that a model's constructor names."""
-
-    return typing.get_type_hints(cls.__init__)["config"]
+    kind = typing.get_type_hints(cls.__init__).get("config")
+    if kind is None:
+        raise TypeError(
+            f"register_model: expected a config class for {cls.__name__}, got none. "
+            "Annotate the config of its __init__, or write @register_model(name, config=...)."
+        )
+    return kind

@@ -64,7 +64,7 @@ class HierarchicalVAEConfig(ModelConfig):
 class Descent(TypedDict):
     """The way down, by level from z_1."""
 
-    z: list[Codes]
+    z: list[Float[Array, "batch _"]]
     posterior: list[Gaussian]
     prior: list[Gaussian]
     reconstruction: Float[Array, "batch *event n"]  # parameters of p(x|z_1)

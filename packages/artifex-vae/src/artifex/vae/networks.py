@@ -23,6 +23,7 @@ from artifex.vae.likelihood import Likelihood, SigmaGaussian
 
 Event = tuple[int, ...]
 Vector = Float[Array, "batch width"]
+Condition = Float[Array, "batch condition"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class MLPEncoder(nnx.Module):
         widths = (math.prod(event) + condition, *config.hidden_dims, width)
         self.mlp = MLP(widths, activation=config.activation, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "batch *event"], c: Vector | None = None) -> Vector:
+    def __call__(self, x: Float[Array, "batch *event"], c: Condition | None = None) -> Vector:
         """Numbers for each row."""
         return self.mlp(joined(x.reshape(len(x), -1), c))
 
@@ -108,7 +109,7 @@ class ConvEncoder(nnx.Module):
         flat = math.prod(side // 2 ** len(config.channels) for side in event[:2]) * config.channels[-1]
         self.out = nnx.Linear(flat + condition, width, kernel_init=lecun_normal(), bias_init=zeros, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "batch height width channel"], c: Vector | None = None) -> Vector:
+    def __call__(self, x: Float[Array, "batch height width channel"], c: Condition | None = None) -> Vector:
         """Numbers for each row."""
         for layer in self.layers:
             x = ACTIVATIONS[self.activation](layer(x))
@@ -123,7 +124,7 @@ class MLPDecoder(nnx.Module):
         widths = (sum(sizes), *config.hidden_dims, math.prod(self.shape))
         self.mlp = MLP(widths, activation=config.activation, rngs=rngs)
 
-    def __call__(self, z: Vector, c: Vector | None = None) -> Float[Array, "batch *event n"]:
+    def __call__(self, z: Vector, c: Condition | None = None) -> Float[Array, "batch *event n"]:
         """Likelihood parameters."""
         return self.mlp(joined(z, c)).reshape(len(z), *self.shape)
 
@@ -146,7 +147,7 @@ class ConvDecoder(nnx.Module):
             for i, o in zip(config.channels, outs, strict=True)
         )
 
-    def __call__(self, z: Vector, c: Vector | None = None) -> Float[Array, "batch *event n"]:
+    def __call__(self, z: Vector, c: Condition | None = None) -> Float[Array, "batch *event n"]:
         """Likelihood parameters."""
         x = self.first(joined(z, c)).reshape(len(z), *self.start)
         for layer in self.layers:
@@ -161,7 +162,7 @@ class SharedDeviation(nnx.Module):
         self.decoder = decoder
         self.log_sigma = nnx.Param(jnp.zeros(()))
 
-    def __call__(self, z: Vector, c: Vector | None = None) -> Float[Array, "batch *event 2"]:
+    def __call__(self, z: Vector, c: Condition | None = None) -> Float[Array, "batch *event 2"]:
         """Mean and log σ."""
         mean = self.decoder(z, c)
         return jnp.concatenate([mean, jnp.broadcast_to(self.log_sigma[...].astype(mean.dtype), mean.shape)], -1)
@@ -184,7 +185,7 @@ def make_decoder(config: AnyDecoder, sizes: tuple[int, int], likelihood: Likelih
     return SharedDeviation(decoder) if isinstance(likelihood, SigmaGaussian) else decoder
 
 
-def joined(x: Vector, c: Vector | None) -> Vector:
+def joined(x: Vector, c: Condition | None) -> Float[Array, "batch joined"]:
     """A vector with its condition."""
     return x if c is None else jnp.concatenate([x, c.astype(x.dtype)], -1)
 
@@ -204,20 +205,22 @@ class Coder(nnx.Module):
         self.encoder = make_encoder(encoder, decoder.output_dim, (2 * latent_dim, condition_dim), rngs=rngs)
         self.decoder = make_decoder(decoder, (latent_dim, condition_dim), self.likelihood, rngs=rngs)
 
-    def posterior(self, x: Float[Array, "batch *event"], c: Vector | None = None) -> Gaussian:
+    def posterior(self, x: Float[Array, "batch *event"], c: Condition | None = None) -> Gaussian:
         """q(z|x)."""
         return Gaussian(*jnp.split(self.encoder(x, c), 2, axis=-1))
 
-    def log_prob(self, x: Float[Array, "batch *event"], z: Vector, c: Vector | None = None) -> Float[Array, " batch"]:
+    def log_prob(
+        self, x: Float[Array, "batch *event"], z: Vector, c: Condition | None = None
+    ) -> Float[Array, " batch"]:
         """log p(x|z) in nats."""
         return self.likelihood.log_prob(self.decoder(z, c), x)
 
-    def mean(self, z: Vector, c: Vector | None = None) -> Float[Array, "batch *event"]:
+    def mean(self, z: Vector, c: Condition | None = None) -> Float[Array, "batch *event"]:
         """The mean of p(x|z)."""
         return self.likelihood.mean(self.decoder(z, c))
 
     def draw(
-        self, z: Vector, rngs: nnx.Rngs, c: Vector | None = None, *, mean: bool = False
+        self, z: Vector, rngs: nnx.Rngs, c: Condition | None = None, *, mean: bool = False
     ) -> Float[Array, "batch *event"]:
         """A draw from p(x|z), or its mean."""
         params = self.decoder(z, c)

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Command(NamedTuple):
-    """A command of the program."""
-
-    name: str
-    summary: str
-    target: str  # "module:function" taking the rest of argv and returning an exit code
-
+from artifex.core.plugins.records import CommandRecord
 
 _ROWS = (
     ("list-models", "models that are installed", "listing:list_models"),
@@ -20,7 +11,7 @@ _ROWS = (
     ("list-datasets", "data sets", "listing:list_datasets"),
     ("list-extensions", "model extensions", "listing:list_extensions"),
     ("plugins", "installed plugins and what became of them", "plugins:run"),
-    ("show", "a model: paper, config, parameters", "show:run"),
+    ("show", "a model: paper, config, equations", "show:run"),
     ("doctor", "what this installation has, and what is wrong with it", "doctor:run"),
     ("init", "write a config file for a model and a data set", "init:run"),
     ("config", "check, schema or diff of config files", "config:run"),
@@ -33,4 +24,4 @@ _ROWS = (
     ("conformance", "check that a model keeps the contract", "conformance:run"),
     ("completion", "shell completion", "completion:run"),
 )
-COMMANDS = tuple(Command(name, summary, f"artifex.core.cli.{target}") for name, summary, target in _ROWS)
+COMMANDS = tuple(CommandRecord(name, f"artifex.core.cli.{target}", summary) for name, summary, target in _ROWS)

@@ -13,6 +13,7 @@ BASH = """\
 _artifex() {{
   local word=${{COMP_WORDS[COMP_CWORD]}}
   if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "{commands}" -- "$word")); return; fi
+  if [ "${{COMP_WORDS[COMP_CWORD-1]}}" = --data ]; then COMPREPLY=($(compgen -W "{datasets}" -- "$word")); return; fi
   case ${{COMP_WORDS[1]}} in
     show|init|conformance) COMPREPLY=($(compgen -W "{models}" -- "$word"));;
     *) COMPREPLY=($(compgen -f -- "$word"));;
@@ -24,6 +25,7 @@ ZSH = """\
 #compdef artifex
 _artifex() {{
   if (( CURRENT == 2 )); then compadd {commands}; return; fi
+  if [[ $words[CURRENT-1] == --data ]]; then compadd {datasets}; return; fi
   case $words[2] in
     show|init|conformance) compadd {models};;
     *) _files;;
@@ -47,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("shell", choices=sorted(SHELLS))
     arguments = parser.parse_args(argv)
     names = {
-        "commands": " ".join(command.name for command in COMMANDS),
+        "commands": " ".join(command.name for command in (*COMMANDS, *(record for _, record in records("commands")))),
         "models": " ".join(sorted({model.name for model in list_models()})),
         "datasets": " ".join(sorted({record.name for _, record in records("datasets")})),
     }

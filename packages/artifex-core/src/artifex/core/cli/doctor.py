@@ -11,8 +11,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from artifex.core.cli.listing import say_conflicts
 from artifex.core.cli.plugins import facts
 from artifex.core.plugins.loader import installed_plugins
+from artifex.core.plugins.origin import foreign_claims
 from artifex.core.registry import list_models
 
 PACKAGES = (
@@ -29,33 +31,53 @@ PACKAGES = (
 )
 OPTIONAL = {"tensorboardX": "tensorboard", "wandb": "wandb", "pyarrow": "parquet"}
 DEVICES = "import jax; print(', '.join(str(d) for d in jax.devices()))"
+PATIENCE = 120.0  # seconds; a driver that hangs is as broken as one that ends the process
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print versions, devices and plugins with their errors; exit code 1 where something is wrong."""
-    parser = argparse.ArgumentParser("artifex doctor", description="What is installed, and what is wrong with it.")
+    """Print versions, devices and plugins with their errors; exit code 1 where something is wrong, 3 on a conflict."""
+    parser = argparse.ArgumentParser(
+        "artifex doctor", description="What is installed, and what is wrong with it.", epilog="example: artifex doctor"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
-    plugins, devices = installed_plugins(), _devices()
-    conflicts = sorted({model.name for model in list_models() if model.conflict})
-    wrong = [p for p in plugins if p.status in ("broken", "incompatible")]
-    about: dict[str, Any] = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "devices": devices,
-        "versions": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
-        "plugins": [facts(plugin) | {"details": plugin.details} for plugin in plugins],
-        "conflicts": conflicts,
-    }
+    about = examine()
     if arguments.json:
         print(json.dumps({"schema": 1, **about}))
     else:
         _print(about)
-    return 3 if conflicts else 1 if wrong or devices is None else 0
+    wrong = [plugin for plugin in about["plugins"] if plugin["status"] in ("broken", "incompatible")]
+    conflict = say_conflicts(list_models()) or (3 if about["foreign"] else 0)
+    return conflict or (1 if wrong or about["devices"] is None else 0)
+
+
+def examine() -> dict[str, Any]:
+    """Everything that the command tells."""
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "devices": devices(),
+        "versions": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
+        "plugins": [facts(plugin) | {"details": plugin.details} for plugin in installed_plugins()],
+        "conflicts": sorted({model.name for model in list_models() if model.conflict}),
+        "foreign": [claim._asdict() for claim in foreign_claims()],
+    }
+
+
+def devices() -> str | None:
+    """What jax finds, asked in a process of its own, because a broken driver may end it; None if it does not start."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", DEVICES], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _print(about: dict[str, Any]) -> None:
-    print(f"python    {about['python']} at {sys.executable}\nplatform  {about['platform']}")
+    print(f"python    {about['python']} at {about['executable']}\nplatform  {about['platform']}")
     print(f"devices   {about['devices'] or 'jax does not start; try: python -c ' + repr(DEVICES)}")
     for name, version in about["versions"].items():
         hint = f"pip install 'artifex-core[{OPTIONAL[name]}]'" if name in OPTIONAL else "missing"
@@ -67,12 +89,8 @@ def _print(about: dict[str, Any]) -> None:
             print(f"          {plugin['problem']}\n{plugin['details']}")
     for name in about["conflicts"]:
         print(f"conflict  two distributions claim the model {name!r}; write DIST:{name}")
-
-
-def _devices() -> str | None:
-    """What jax finds, asked in a process of its own, because a broken driver may end it."""
-    done = subprocess.run([sys.executable, "-c", DEVICES], capture_output=True, text=True, check=False, timeout=120)
-    return done.stdout.strip() if done.returncode == 0 else None
+    for claim in about["foreign"]:
+        print(f"foreign   {claim['distribution']} brings {claim['file']}; uninstall it, then reinstall artifex-core")
 
 
 def _version(name: str) -> str | None:

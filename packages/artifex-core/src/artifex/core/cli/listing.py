@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from artifex.core.plugins.loader import records
+from artifex.core.registry import Registered
 from artifex.core.registry import list_models as registered
 
 
@@ -29,8 +31,21 @@ def list_models(argv: Sequence[str]) -> int:
         cells = [(r["name"], r["family"], r["distribution"], str(r["year"] or ""), r["summary"]) for r in rows]
         table([("model", "family", "from", "year", "summary"), *cells])
     else:
-        print("No models are installed. Every family at once: pip install 'artifex-core[all]'")
-    return 3 if any(model.conflict for model in models) else 0
+        print("No models are installed. Every family at once: pip install 'artifex-core[all]'", file=sys.stderr)
+    return say_conflicts(models)
+
+
+def say_conflicts(models: Sequence[Registered]) -> int:
+    """A line on stderr for each name that two distributions claim; the exit code, 3 if there is one."""
+    claims = [(m.name, m.distribution) for m in models if m.conflict]
+    for name in dict.fromkeys(name for name, _ in claims):
+        owners = [owner for claimed, owner in claims if claimed == name]
+        choices = " or ".join(f"{owner}:{name}" for owner in owners)
+        print(
+            f"artifex: expected one distribution with a model {name!r}, got {' and '.join(owners)}. Write {choices}.",
+            file=sys.stderr,
+        )
+    return 3 if claims else 0
 
 
 def list_modalities(argv: Sequence[str]) -> int:
@@ -62,12 +77,12 @@ def _list(command: str, kind: str, argv: Sequence[str]) -> int:
     elif found:
         table([(kind.rstrip("s"), "from", "summary"), *found])
     else:
-        print(f"No {kind} are installed.")
+        print(f"No {kind} are installed.", file=sys.stderr)
     return 0
 
 
 def _parse(command: str, text: str, argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(f"artifex {command}", description=text)
+    parser = argparse.ArgumentParser(f"artifex {command}", description=text, epilog=f"example: artifex {command} --json")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)
 

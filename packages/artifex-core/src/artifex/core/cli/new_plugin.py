@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
+import keyword
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from artifex.core.errors import ConfigError
-from artifex.core.registry import list_models
+from artifex.core.registry import FIRST_PARTY, list_models
 
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+IMPORTED = ("Array", "Batch", "Data", "Float", "GenerativeModel", "ModelConfig", "TypedDict")  # by the template
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -35,8 +39,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("name", help="of the distribution, such as artifex-mine")
     parser.add_argument("--dir", default=".", help="the folder in which the package's folder is made (here)")
     arguments = parser.parse_args(argv)
-    target = Path(arguments.dir) / arguments.name
     words = names(arguments.name)
+    target = Path(arguments.dir) / arguments.name
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target}: expected a new or empty folder, got one that is in use. Choose another name.")
     write(target, words)
@@ -50,20 +54,26 @@ def names(distribution: str) -> dict[str, str]:
     Raises:
         ConfigError: no name of a distribution, or one whose module or model is taken.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", distribution) or distribution == "artifex":
+    module = distribution.removeprefix("artifex-").replace("-", "_")
+    if not NAME.fullmatch(distribution) or distribution == "artifex":
         raise ConfigError(
-            f"new-plugin: expected a name like artifex-mine (letters, digits, hyphens), got {distribution!r}. "
+            f"new-plugin: expected a name like artifex-mine (lower case, digits, hyphens), got {distribution!r}. "
             "The name 'artifex' belongs to someone else."
         )
-    module = distribution.removeprefix("artifex-").replace("-", "_")
-    if module in {"core", *(model.name for model in list_models())}:
-        raise ConfigError(f"new-plugin: expected a free name, got {module!r}, which is installed. Choose another.")
+    if keyword.iskeyword(module) or not module.isidentifier():
+        raise ConfigError(
+            f"new-plugin: expected a name whose module can be imported, got 'artifex.{module}'. Choose another."
+        )
+    models = {model.name for model in list_models()} | {name for names in FIRST_PARTY.values() for name in names}
+    if distribution in FIRST_PARTY or module in models or importlib.util.find_spec(f"artifex.{module}") is not None:
+        raise ConfigError(f"new-plugin: expected a free name, got {module!r}, which is taken. Choose another.")
     title = "".join(word.capitalize() for word in module.split("_"))
+    title = f"{title}Model" if title in IMPORTED else title
     version = importlib.metadata.version("artifex-core")
     return {"distribution": distribution, "module": module, "title": title, "core": version}
 
 
-def write(target: Path, words: dict[str, str]) -> None:
+def write(target: Path, words: Mapping[str, str]) -> None:
     """Fill in the templates."""
     templates = files("artifex.core.cli") / "templates"
     for template, path in FILES.items():

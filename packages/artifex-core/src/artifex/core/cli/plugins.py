@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps({"schema": 1, "plugins": [facts(plugin) for plugin in found]}))
     else:
         rows = [(p.identity, p.version, p.status, origin(p.distribution), p.problem or p.summary) for p in found]
-        table([("plugin", "version", "status", "origin", ""), *rows])
+        table([("plugin", "version", "status", "origin", "summary or problem"), *rows])
     return 1 if any(plugin.status in ("broken", "incompatible") for plugin in found) else 0
 
 
@@ -37,5 +37,6 @@ def facts(plugin: Plugin) -> dict[str, str]:
         "status": plugin.status,
         "origin": origin(plugin.distribution),
         "summary": plugin.summary,
+        "stage": plugin.stage,
         "problem": plugin.problem,
     }

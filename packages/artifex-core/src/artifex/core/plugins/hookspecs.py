@@ -1,12 +1,14 @@
 """What a plugin can bring: one hook for each kind of thing, all returning lazy records.
 
-from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
+    from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
 
-PLUGIN = PluginInfo(api=(1, 0), summary="one line")
+    PLUGIN = PluginInfo(api=(1, 0), summary="one line")
 
-@hookimpl
-def register_models():
-    return [ModelRecord(name="mine", model="artifex.mine.model:Mine", ...)]
+    @hookimpl
+    def register_models():
+        return [ModelRecord(name="mine", model="artifex.mine.model:Mine", ...)]
+
+Hooks are called when the plugins are looked up, so they import nothing heavy and read no files.
 """
 
 from __future__ import annotations
@@ -19,6 +21,20 @@ from artifex.core.plugins.records import CommandRecord, ModelRecord, ShardingRul
 
 hookspec = pluggy.HookspecMarker("artifex")
 hookimpl = pluggy.HookimplMarker("artifex")
+
+RECORD_TYPES: dict[str, type] = {  # what `register_KIND` returns
+    "models": ModelRecord,
+    "modalities": TargetRecord,
+    "adapters": TargetRecord,
+    "metrics": TargetRecord,
+    "datasets": TargetRecord,
+    "extensions": TargetRecord,
+    "callbacks": TargetRecord,
+    "benchmarks": TargetRecord,
+    "sharding_rules": ShardingRule,
+    "exporters": TargetRecord,
+    "commands": CommandRecord,
+}
 
 
 @hookspec

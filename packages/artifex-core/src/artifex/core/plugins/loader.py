@@ -9,26 +9,36 @@ and hurts nobody else.
     empty          loaded, brings nothing
     blocked        switched off: -p no:NAME, ARTIFEX_DISABLE_PLUGINS, or not in ARTIFEX_PLUGINS
     incompatible   written for another API version
-    broken         raised, or has a hook that does not fit
+    broken         raised, or brings something that does not fit
+
+    stage          what was being done when it failed
+    import         importing its module
+    api            reading PLUGIN
+    hooks          comparing its hooks with the specifications
+    records        calling its hooks
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, NamedTuple
 
 import pluggy
 
 from artifex.core.plugins import hookspecs
+from artifex.core.plugins.check import problem_of
 from artifex.core.plugins.records import API_VERSION, PluginInfo
 
 GROUP = "artifex"
+CORE = "artifex-core"  # an allow list need not name it
 Status = Literal["ok", "empty", "blocked", "incompatible", "broken"]
 
 
@@ -41,6 +51,7 @@ class Plugin(NamedTuple):
     module: str
     status: Status
     summary: str = ""
+    stage: str = ""  # where it failed
     problem: str = ""  # one line
     details: str = ""  # a traceback
 
@@ -51,48 +62,31 @@ class Plugin(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """All plugins, and the hooks of the sound ones."""
+    """Every plugin, and what the sound ones bring: (kind, plugin, record)."""
 
     plugins: tuple[Plugin, ...]
-    manager: pluggy.PluginManager
+    records: tuple[tuple[str, Plugin, Any], ...]
 
 
 class Unusable(Exception):
-    """A plugin cannot be used."""
+    """A plugin cannot be used; the message is the whole story."""
 
-    def __init__(self, status: Status, problem: str) -> None:
+    def __init__(self, problem: str, status: Status = "broken") -> None:
         self.status: Status = status
         super().__init__(problem)
 
 
-blocked_names: set[str] = set()  # by `-p no:NAME`
+_blocked: set[str] = set()  # by `-p no:NAME`
 
 
 def installed_plugins() -> tuple[Plugin, ...]:
-    """Every plugin that is installed, in order of distribution."""
+    """Every plugin that is installed, in order of distribution and name."""
     return _load().plugins
 
 
 def records(kind: str) -> Iterator[tuple[Plugin, Any]]:
-    """Each record of a kind (`models`, `datasets`, …) with the plugin that brings it.
-
-    A hook that raises makes its plugin `broken`; the others are heard.
-    """
-    loaded = _load()
-    for plugin in loaded.plugins:
-        module = loaded.manager.get_plugin(plugin.identity)
-        hook = getattr(module, f"register_{kind}", None) if module is not None else None
-        if hook is None:
-            continue
-        try:
-            found = tuple(hook())
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # whatever a stranger's hook raises must not reach the others
-            report(f"{plugin.identity}: expected records from register_{kind}, got {_line(error)}.")
-            continue
-        for record in found:
-            yield plugin, record
+    """Each record of a kind (`models`, `datasets`, …) with the plugin that brings it."""
+    return ((plugin, record) for found, plugin, record in _load().records if found == kind)
 
 
 def refresh_plugins() -> None:
@@ -101,11 +95,10 @@ def refresh_plugins() -> None:
     _load.cache_clear()
 
 
-def report(problem: str) -> None:
-    """One line on stderr, or an error under ARTIFEX_STRICT_PLUGINS=1."""
-    if os.environ.get("ARTIFEX_STRICT_PLUGINS") == "1":
-        raise RuntimeError(problem)
-    print(f"artifex: {problem} Run 'artifex doctor' for details.", file=sys.stderr)
+def block(name: str) -> None:
+    """Switch a plugin off in this process, by its distribution or its entry point."""
+    _blocked.add(_normal(name))
+    _load.cache_clear()
 
 
 @functools.cache
@@ -113,76 +106,128 @@ def _load() -> Loaded:
     manager = pluggy.PluginManager("artifex")
     manager.add_hookspecs(hookspecs)
     points = sorted(entry_points(group=GROUP), key=lambda point: (_owner(point), point.name))
-    plugins = tuple(_load_one(point, manager) for point in points)
-    for plugin in plugins:
-        if plugin.status in ("broken", "incompatible"):
-            report(f"{plugin.identity} is {plugin.status}: {plugin.problem}")
-    return Loaded(plugins, manager)
+    plugins: list[Plugin] = []
+    brought: list[tuple[str, Plugin, Any]] = []
+    for point in points:
+        plugin, found = _load_one(point, manager)
+        plugins.append(plugin)
+        brought += [(kind, plugin, record) for kind, record in found]
+    return Loaded(tuple(plugins), tuple(brought))
 
 
 def _owner(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown"
+    return (point.dist.name if point.dist is not None else None) or "unknown"
 
 
-def _load_one(point: EntryPoint, manager: pluggy.PluginManager) -> Plugin:
-    """Import, check and register one plugin; whatever it does, a record of it comes back."""
-    version = point.dist.version if point.dist is not None else "0"
-    plugin = Plugin(_owner(point), version, point.name, point.value, "ok")
+def _load_one(point: EntryPoint, manager: pluggy.PluginManager) -> tuple[Plugin, list[tuple[str, Any]]]:
+    """Import, check, register and ask one plugin; whatever it does, a note of it comes back."""
+    version = (point.dist.version if point.dist is not None else None) or "unknown"
+    plugin = Plugin(_owner(point), version, point.name, point.value.partition(":")[0].strip(), "ok")
     if _is_blocked(plugin):
-        return plugin._replace(status="blocked", problem="switched off")
+        return plugin._replace(status="blocked", problem="switched off"), []
+    stage = "import"
     try:
-        module = importlib.import_module(point.value)
-        info = _checked_info(module)
-        manager.register(module, name=plugin.identity)
-        _check_hooks(manager, plugin.identity)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is data, and may be JSON
+            module = point.load()
+            stage = "api"
+            info = _checked_info(module)
+            stage = "hooks"
+            manager.register(module, name=plugin.identity)
+            _check_hooks(manager, module)
+            stage = "records"
+            found = _collect(manager, plugin.identity)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: a plugin may try to end the program
-        _forget(manager, plugin.identity)
-        status: Status = error.status if isinstance(error, Unusable) else "broken"
-        return plugin._replace(status=status, problem=_line(error), details=traceback.format_exc())
-    brings = manager.get_hookcallers(manager.get_plugin(plugin.identity))
-    return plugin._replace(status="ok" if brings else "empty", summary=info.summary)
+        if manager.has_plugin(plugin.identity):
+            manager.unregister(name=plugin.identity)
+        return _failed(plugin, stage, error), []
+    plugin = plugin._replace(summary=info.summary)
+    return (plugin, found) if found else (plugin._replace(status="empty", problem=_unmarked(module)), [])
+
+
+def _failed(plugin: Plugin, stage: str, error: BaseException) -> Plugin:
+    """The note of a plugin that failed, said once on stderr.
+
+    Raises:
+        RuntimeError: under ARTIFEX_STRICT_PLUGINS=1, from the plugin's own error.
+    """
+    text = " ".join(str(error).split())
+    line = text if isinstance(error, Unusable) else f"{type(error).__name__}: {text}".rstrip(": ")
+    line = line if line.endswith(".") else f"{line}."
+    status: Status = error.status if isinstance(error, Unusable) else "broken"
+    said = f"{plugin.identity} {plugin.version} is {status} ({stage}): {line}"
+    if os.environ.get("ARTIFEX_STRICT_PLUGINS") == "1":
+        raise RuntimeError(said) from error
+    print(f"artifex: {said} It is left out; 'artifex doctor' tells more.", file=sys.stderr)
+    return plugin._replace(status=status, stage=stage, problem=line, details="".join(traceback.format_exception(error)))
 
 
 def _checked_info(module: Any) -> PluginInfo:
     """The module's PLUGIN, if it was written for this API."""
     info = getattr(module, "PLUGIN", None)
     if not isinstance(info, PluginInfo):
-        raise Unusable("broken", f"expected PLUGIN = PluginInfo(api={API_VERSION}), got {info!r}. Add it.")
+        raise Unusable(f"expected PLUGIN = PluginInfo(api={API_VERSION}), got {info!r}. Add it.")
     major, minor = info.api
     if major != API_VERSION[0] or minor > API_VERSION[1]:
         raise Unusable(
-            "incompatible",
             f"expected plugin API {API_VERSION[0]}.0 to {API_VERSION[0]}.{API_VERSION[1]}, got {major}.{minor}. "
-            f"Upgrade {'artifex-core' if (major, minor) > API_VERSION else 'the plugin'}.",
+            f"Upgrade {CORE if (major, minor) > API_VERSION else 'the plugin'}.",
+            "incompatible",
         )
     return info
 
 
-def _check_hooks(manager: pluggy.PluginManager, identity: str) -> None:
+def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
     """Refuse hook implementations that no hook specification knows."""
-    module = manager.get_plugin(identity)
     for caller in manager.get_hookcallers(module) or ():
         if not caller.has_spec():
-            known = sorted(name for name in vars(hookspecs) if name.startswith("register_"))
-            raise Unusable("broken", f"expected one of the hooks {', '.join(known)}, got {caller.name!r}. Rename it.")
+            known = ", ".join(f"register_{kind}" for kind in hookspecs.RECORD_TYPES)
+            raise Unusable(f"expected hooks among {known}, got {caller.name!r}. Rename it.")
 
 
-def _forget(manager: pluggy.PluginManager, identity: str) -> None:
-    if manager.has_plugin(identity):
-        manager.unregister(name=identity)
+def _collect(manager: pluggy.PluginManager, identity: str) -> list[tuple[str, Any]]:
+    """(kind, record) for everything that the hooks of one plugin return."""
+    found: list[tuple[str, Any]] = []
+    for caller in manager.get_hookcallers(manager.get_plugin(identity)) or ():
+        kind = caller.name.removeprefix("register_")
+        ours = [hook.function for hook in caller.get_hookimpls() if hook.plugin_name == identity]
+        found += [(kind, record) for function in ours for record in _checked(kind, function())]
+    return found
+
+
+def _checked(kind: str, returned: Iterable[Any]) -> tuple[Any, ...]:
+    """The records of one hook, each of the right form, no name twice."""
+    brought = tuple(returned)
+    problem = next(filter(None, (problem_of(kind, record) for record in brought)), "")
+    if problem:
+        raise Unusable(problem)
+    names = [record.name for record in brought] if kind != "sharding_rules" else []
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Unusable(f"register_{kind}: expected each name once, got {', '.join(twice)} twice. Rename one.")
+    return brought
+
+
+def _unmarked(module: Any) -> str:
+    """A hint for hooks that were written and not marked."""
+    hooks = {f"register_{kind}": getattr(module, f"register_{kind}", None) for kind in hookspecs.RECORD_TYPES}
+    missing = [name for name, hook in hooks.items() if hook is not None and getattr(hook, "artifex_impl", None) is None]
+    return f"expected @hookimpl above {', '.join(missing)}, got none. Add it." if missing else ""
 
 
 def _is_blocked(plugin: Plugin) -> bool:
-    names = {plugin.distribution, plugin.name, plugin.identity}
-    disabled = set(os.environ.get("ARTIFEX_DISABLE_PLUGINS", "").split(",")) | blocked_names
-    allowed = os.environ.get("ARTIFEX_PLUGINS")
-    return bool(names & disabled) or (allowed is not None and not names & {*allowed.split(","), "artifex-core"})
+    names = {_normal(plugin.distribution), _normal(plugin.name), _normal(plugin.identity)}
+    if names & (_blocked | _names_in("ARTIFEX_DISABLE_PLUGINS")):
+        return True
+    allowed = _names_in("ARTIFEX_PLUGINS")
+    return "ARTIFEX_PLUGINS" in os.environ and not names & {*allowed, CORE}
 
 
-def _line(error: BaseException) -> str:
-    """An exception in one line."""
-    text = str(error).strip().splitlines()
-    what = text[0] if text else ""
-    return what if isinstance(error, Unusable) else f"{type(error).__name__}: {what}" if what else type(error).__name__
+def _names_in(variable: str) -> set[str]:
+    return {_normal(name) for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _normal(name: str) -> str:
+    """A name as package indexes compare it: `My_Plugin` and `my-plugin` are one."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

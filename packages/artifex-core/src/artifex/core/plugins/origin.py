@@ -1,14 +1,22 @@
-"""Where a distribution comes from: an editable folder, a repository, or an index."""
+"""Where a distribution comes from, and whether another one writes into our folders."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from pathlib import PurePath
+from typing import Any, NamedTuple, cast
 
 import importlib_metadata
 
 
+class Claim(NamedTuple):
+    """A file of the namespace that a distribution brings and should not."""
+
+    distribution: str
+    file: str
+
+
 def origin(distribution: str) -> str:
-    """`editable PATH`, `vcs URL@COMMIT`, `file URL`, or `index`."""
+    """`editable PATH`, `folder PATH`, `vcs URL@COMMIT`, `file URL`, or `index`."""
     try:
         found: Any = importlib_metadata.distribution(distribution).origin
     except importlib_metadata.PackageNotFoundError:
@@ -24,3 +32,19 @@ def origin(distribution: str) -> str:
         details = cast(dict[str, Any], vars(about["vcs_info"]))
         return f"vcs {url}@{details['commit_id'][:12]}"
     return f"file {url}"
+
+
+def foreign_claims() -> tuple[Claim, ...]:
+    """Files by which another distribution hides or overwrites ours: `artifex/__init__.py`, and all of `artifex/core`."""
+    claims = [
+        Claim(distribution.name, str(file))
+        for distribution in importlib_metadata.distributions()
+        for file in distribution.files or ()
+        if file.parts[:1] == ("artifex",) and _is_ours(file, distribution.name)
+    ]
+    return tuple(claims)
+
+
+def _is_ours(file: PurePath, distribution: str) -> bool:
+    """Whether only core may bring this file, and it is another distribution that does."""
+    return file.parts[1:] == ("__init__.py",) or (file.parts[1:2] == ("core",) and distribution != "artifex-core")

@@ -111,7 +111,8 @@ def record_fits(value: Any, record: type) -> bool:
     """Whether the array fields of a NamedTuple fit, with axis names of its own."""
     with jaxtyped("context"):
         # While it travels as a pytree a record may hold shardings or axis numbers in place of arrays.
-        return all(fits(part, fields(record)[name]) for name, part in value._asdict().items() if is_array(part))
+        known = fields(record)
+        return all(fits(part, known[name]) for name, part in value._asdict().items() if is_array(part) and name in known)
 
 
 def container_fits(value: Any, hint: Any) -> bool:

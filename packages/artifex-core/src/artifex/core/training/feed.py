@@ -51,10 +51,13 @@ class Reader(NamedTuple):
     take: Callable[[Any, Array, Any, int], dict[str, Array]]
     batch_size: int
     transform: Transform | None  # noise that belongs to the data
+    rows: Any = None  # the sharding of a batch; without it every device would compute all of the rows
 
     def __call__(self, arrays: Any, step: Int[Array, ""], index: Any, key: Key[Array, ""]) -> dict[str, Array]:
         """The batch of a step, which is step number `index` of its call."""
         batch = self.take(arrays, step, index, self.batch_size)
+        if self.rows is not None:
+            batch = jax.lax.with_sharding_constraint(batch, self.rows)
         return batch if self.transform is None else self.transform(batch, key)
 
 
