@@ -93,7 +93,12 @@ class BetaVAE(GenerativeModel):
         return self.config.gamma * jnp.abs(kl - capacity)
 
     def generate(
-        self, n_samples: int = 1, *, temperature: float = 1.0, mean: bool = False, rngs: nnx.Rngs | None = None
+        self,
+        n_samples: int = 1,
+        *,
+        temperature: float | Float[Array, ""] = 1.0,
+        mean: bool = False,
+        rngs: nnx.Rngs | None = None,
     ) -> Data:
         """Draws from p(x|z) with z ~ N(0, I) scaled by `temperature`; E[x|z] instead where `mean`."""
         rngs = self.rngs_or_own(rngs)

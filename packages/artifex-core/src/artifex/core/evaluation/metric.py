@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-Rows = Float[np.ndarray, "row width"]
+Rows = Float[np.ndarray, "_ width"]
 BLOCKS = 10  # of the jackknife: example i lies in block i mod 10, whatever shard it is on
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-Points = Float[np.ndarray, "row width"]
+Points = Float[np.ndarray, "_ width"]
 Kernel = Callable[[Points, Points], Float[np.ndarray, "a b"]]
 
 

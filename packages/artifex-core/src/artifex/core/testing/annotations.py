@@ -112,7 +112,9 @@ def record_fits(value: Any, record: type) -> bool:
     with jaxtyped("context"):
         # While it travels as a pytree a record may hold shardings or axis numbers in place of arrays.
         known = fields(record)
-        return all(fits(part, known[name]) for name, part in value._asdict().items() if is_array(part) and name in known)
+        return all(
+            fits(part, known[name]) for name, part in value._asdict().items() if is_array(part) and name in known
+        )
 
 
 def container_fits(value: Any, hint: Any) -> bool:

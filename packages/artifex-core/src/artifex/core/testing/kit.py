@@ -122,7 +122,7 @@ def _unread_fields(s: Subject) -> set[str]:
     trainer = s.trainer(model, steps=1)
     seen.discard("config")
     trainer.fit(s.batch)
-    model.generate(2, rngs=nnx.Rngs(0), **s.conditions(2))
+    model.generate(2, rngs=nnx.Rngs(0), **jax.tree.map(jnp.asarray, s.conditions(2)))
     return names - seen
 
 
@@ -307,10 +307,10 @@ def _mean_score(s: Subject, model: Any) -> float:
     def run(arrays: Any, key: jax.Array) -> jax.Array:
         module = merge(layout, arrays)
         module.eval()
-        given = s.conditions(s.n)
+        x, given = jnp.asarray(s.batch["x"]), jax.tree.map(jnp.asarray, s.conditions(s.n))
         if isinstance(module, Scorer):
-            return next(iter(module.scores(s.batch["x"], rngs=RowRngs(key), **given).values())).mean()
-        return module.log_prob(s.batch["x"], **given).mean()
+            return next(iter(module.scores(x, rngs=RowRngs(key), **given).values())).mean()
+        return module.log_prob(x, **given).mean()
 
     return float(np.mean([jax.jit(run)(arrays, jax.random.key(i)) for i in range(8)]))
 
@@ -320,8 +320,8 @@ def check_autoencoder(s: Subject) -> None:
     errors = []
     for model in (s.trained.before, s.trained.after):
         model.eval()
-        again = model.decode(model.encode(jnp.asarray(s.batch["x"])))
-        errors.append(float(jnp.mean((again - s.batch["x"]) ** 2)))
+        x = jnp.asarray(s.batch["x"])
+        errors.append(float(jnp.mean((model.decode(model.encode(x)) - x) ** 2)))
     expect(errors[1] < errors[0], f"the squared error went from {errors[0]} to {errors[1]}")
 
 
@@ -349,7 +349,7 @@ def check_likelihood(s: Subject) -> None:
     side = np.linspace(-reach, reach, 4001 if size == 1 else 401)
     grid = np.stack(np.meshgrid(*[side] * size), -1).reshape(-1, *shape).astype(np.float32)
     model.eval()
-    mass = float(np.exp(np.asarray(model.log_prob(grid), np.float64)).sum()) * (side[1] - side[0]) ** size
+    mass = float(np.exp(np.asarray(model.log_prob(jnp.asarray(grid)), np.float64)).sum()) * (side[1] - side[0]) ** size
     expect(abs(mass - 1) < 1e-2, f"the density integrates to {mass}")
 
 

@@ -95,7 +95,9 @@ class Subject:
                 terms |= {f"{objective.name}/{name}": value for name, value in values.items()}
             return terms
 
-        return (jax.jit(run) if jit else run)(arrays, dict(batch), jax.random.key(seed))
+        return (jax.jit(run) if jit else run)(
+            arrays, jax.tree.map(jax.numpy.asarray, dict(batch)), jax.random.key(seed)
+        )
 
 
 @functools.cache
