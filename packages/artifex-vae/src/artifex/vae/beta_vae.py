@@ -87,10 +87,10 @@ class BetaVAE(GenerativeModel):
 
     def kl_cost(self, kl: Float[Array, ""], step: Int[Array, ""] | None = None) -> Float[Array, ""]:
         """What the mean KL costs: β KL (eq. 1), or γ |KL − C| (eq. 2)."""
-        if self.config.capacity is None:
-            return self.config.beta * kl
-        capacity = self.config.capacity * warm_up(step, self.config.capacity_steps)
-        return self.config.gamma * jnp.abs(kl - capacity)
+        config = self.config
+        capacity = (config.capacity or 0.0) * warm_up(step, config.capacity_steps)
+        held = config.gamma * jnp.abs(kl - capacity)
+        return config.beta * kl if config.capacity is None else held
 
     def generate(
         self,

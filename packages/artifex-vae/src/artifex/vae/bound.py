@@ -54,7 +54,7 @@ def _scale_forward(z: Array, scale: Array) -> tuple[Array, Array]:
 
 
 def _scale_backward(scale: Array, grad: Array) -> tuple[Array, Array]:
-    return grad * scale[..., None], jnp.zeros_like(scale)
+    return (grad * scale[..., None]).astype(grad.dtype), jnp.zeros_like(scale)
 
 
 scale_gradient.defvjp(_scale_forward, _scale_backward)
