@@ -212,7 +212,7 @@ def test_eight_devices_share_the_work(
 
 
 def test_fsdp_shares_the_work_and_the_state(capfd: pytest.CaptureFixture[str]) -> None:
-    widths = (32, 256, 256, 32)
+    widths = (32, 512, 512, 32)  # kernels at and above the smallest size that is spread
     mesh = ShardingConfig(data_parallel_size=8, fsdp_enabled=True)
     alone, shared = (trainer(widths, mesh=m, ema_decay=0.9) for m in (None, mesh))
     programs = [run.lower(ROWS).compile() for run in (alone, shared)]
@@ -220,7 +220,7 @@ def test_fsdp_shares_the_work_and_the_state(capfd: pytest.CaptureFixture[str]) -
     whole, held = (run.describe(ROWS)["state_bytes_per_device"] for run in (alone, shared))
     print(f"fsdp 8: FLOPs a device {flops:.4f}, state a device {held / whole:.4f}")
     assert flops <= 1.5 / 8
-    assert 1 / 8 <= held / whole <= 0.16 + 4 * 2 * 256 / whole
+    assert 1 / 8 <= held / whole <= 0.16
     assert "Involuntary full rematerialization" not in capfd.readouterr().err
 
 

@@ -82,7 +82,9 @@ def _list(command: str, kind: str, argv: Sequence[str]) -> int:
 
 
 def _parse(command: str, text: str, argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(f"artifex {command}", description=text, epilog=f"example: artifex {command} --json")
+    parser = argparse.ArgumentParser(
+        f"artifex {command}", description=text, epilog=f"example: artifex {command} --json"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(argv)
 

@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(str(error), 1)
     except OSError as error:
-        return _fail(f"{error.filename or words[0]}: expected to read and write here, got {error.strerror or error}.", 1)
+        return _fail(
+            f"{error.filename or words[0]}: expected to read and write here, got {error.strerror or error}.", 1
+        )
     except (ValueError, TypeError, LookupError) as error:
         if not _is_refusal(error):
             raise

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 
+from artifex.core.cli.listing import table
 from artifex.core.cli.run_files import build, config_arguments, read_settings, split_of
 from artifex.core.data.source import Source
-from artifex.core.mesh import describe_placement
 from artifex.core.processes import bootstrap
 from artifex.core.training.callbacks import Callback, Profile, ProgressBar, TensorBoard
 from artifex.core.training.run_config import RunConfig, write_run
@@ -40,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", help="the run's folder, new or empty; default runs/MODEL")
     made.add_argument("--devices", type=int, help="devices that share the batch")
     made.add_argument("--dry-run", action="store_true", help="say what would be done, and where everything would lie")
+    made.add_argument("--json", action="store_true", help="print the dry run as JSON")
     made.add_argument("--tensorboard", action="store_true", help="write TensorBoard scalars into the run's folder")
     made.add_argument("--profile", metavar="FIRST:LAST", help="profile these steps into the run's folder")
     return made
@@ -57,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     model = build(config)
     trainer = Trainer(model, config.trainer, mesh=config.mesh)
     if arguments.dry_run:
-        return dry_run(trainer, data)
+        return dry_run(trainer, data, as_json=arguments.json)
     out = Path(arguments.out or f"runs/{write_run(config)['model']['type']}")
     held_out = held_out_of(config)
     trainer.check(data)  # everything that can be refused is refused before the folder is made
@@ -84,20 +83,16 @@ def callbacks(arguments: argparse.Namespace, out: Path) -> list[Callback]:
     return found
 
 
-def dry_run(trainer: Trainer, data: Source) -> int:
-    """Print the mesh, where each parameter lies, the bytes of state and the step's memory."""
+def dry_run(trainer: Trainer, data: Source, *, as_json: bool) -> int:
+    """Print the mesh, where each parameter lies and why, the bytes of state and the step's memory."""
     facts = trainer.describe(data)
-    state = trainer.state
-    mesh = trainer.placement.mesh
-    print(f"devices      {'one' if mesh is None else dict(mesh.shape)}, {jax.devices()[0].platform}")
-    if trainer.placement.state is not None:
-        shardings: Any = trainer.placement.state.params
-        for row in describe_placement(state.params, shardings):
-            print(f"  {row.path:<48} {row.shape!s:<20} {row.spec:<28} {row.bytes_per_device} bytes a device")
-    else:
-        for path, leaf in state.params.items():
-            print(f"  {path:<48} {leaf.shape!s:<20} {leaf.nbytes} bytes")
-    for name, value in facts.items():
-        print(f"{name:<12} {value}")
-    print(json.dumps({"schema": 1, **facts}), file=sys.stderr)
+    mesh, rows = trainer.placement.mesh, trainer.placement.describe(trainer.state)
+    axes = {} if mesh is None else dict(mesh.shape)
+    if as_json:
+        print(json.dumps({"schema": 1, "mesh": axes, **facts, "parameters_placed": [row._asdict() for row in rows]}))
+        return 0
+    print(f"mesh  {axes or 'one device'}, {jax.devices()[0].platform}\n")
+    table([("parameter", "shape", "placement", "bytes a device", ""), *((r[0], r[1], r[2], r[3], r[4]) for r in rows)])
+    print()
+    table([(name.replace("_", " "), f"{value:,.0f}") for name, value in facts.items()])
     return 0

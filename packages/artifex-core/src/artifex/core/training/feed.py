@@ -61,6 +61,17 @@ class Reader(NamedTuple):
         return batch if self.transform is None else self.transform(batch, key)
 
 
+class Places(NamedTuple):
+    """Shardings on a mesh; all None on one device."""
+
+    data: Any = None  # of data in memory
+    streamed: Any = None  # of batches from the host, [k, row, ...]
+    rows: Any = None  # of the batch that a step computes on
+
+
+HERE = Places()
+
+
 class Window(NamedTuple):
     """What the step reads, and the step before which it is good."""
 
@@ -93,10 +104,10 @@ class Feed(Protocol):
 class Resident:
     """A source in memory, gathered on the device (eq. 1)."""
 
-    def __init__(self, source: Source, batch_size: int, seed: int, place: Any = None) -> None:
-        self.source, self.seed, self.place, self.n = source, seed, place, len(source)
-        self.reader = Reader(rows_of_step, batch_size, source.transform)
-        self.data = jax.device_put(source.take(np.arange(self.n)), place)
+    def __init__(self, source: Source, batch_size: int, seed: int, places: Places = HERE) -> None:
+        self.source, self.seed, self.place, self.n = source, seed, places.data, len(source)
+        self.reader = Reader(rows_of_step, batch_size, source.transform, places.rows)
+        self.data = jax.device_put(source.take(np.arange(self.n)), self.place)
 
     def outline(self) -> Any:
         """Shapes of the data and of an order."""
@@ -140,10 +151,10 @@ class Stream:
     """An iterator of host batches; it can be resumed if it has `get_state` and `set_state`."""
 
     def __init__(
-        self, batches: Iterator[Any], batch_size: int, place: Any = None, *, transform: Transform | None = None
+        self, batches: Iterator[Any], batch_size: int, places: Places = HERE, *, transform: Transform | None = None
     ) -> None:
-        self.batches, self.place = batches, place
-        self.reader = Reader(pick_streamed, batch_size, transform)
+        self.batches, self.place = batches, places.streamed
+        self.reader = Reader(pick_streamed, batch_size, transform, places.rows)
         self.ahead: list[dict[str, np.ndarray]] = []  # a batch that was looked at
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.state: Any = None
@@ -200,17 +211,13 @@ def pick_streamed(arrays: Any, step: Int[Array, ""], index: Any, batch_size: int
     return {name: x[index] for name, x in arrays.items()}
 
 
-def make_feed(data: Any, batch_size: int, seed: int, place: tuple[Any, Any] = (None, None)) -> Feed:
-    """The feed for a source, an array, a mapping of arrays, or an iterator of batches.
-
-    Args:
-        place: shardings of resident data and of streamed batches.
-    """
+def make_feed(data: Any, batch_size: int, seed: int, places: Places = HERE) -> Feed:
+    """The feed for a source, an array, a mapping of arrays, or an iterator of batches."""
     if isinstance(data, Iterator):
-        return Stream(data, batch_size, place[1])
+        return Stream(data, batch_size, places)
     source = as_source(data)
     check_batch_size(batch_size, len(source))
     one = source.take(np.arange(1))
     if len(source) * sum(x.nbytes for x in one.values()) > RESIDENT_BYTES:
-        return Stream(GrainStream(source, batch_size, seed), batch_size, place[1], transform=source.transform)
-    return Resident(source, batch_size, seed, place[0])
+        return Stream(GrainStream(source, batch_size, seed), batch_size, places, transform=source.transform)
+    return Resident(source, batch_size, seed, places)

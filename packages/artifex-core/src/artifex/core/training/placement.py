@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 
+from artifex.core.errors import ConfigError
 from artifex.core.mesh import (
+    PlacementRow,
     ShardingConfig,
     batch_sharding,
     create_mesh,
+    describe_placement,
     installed_rules,
     opt_shardings,
+    param_choices,
     param_shardings,
     replicated,
 )
+from artifex.core.training.config import TrainerConfig
+from artifex.core.training.feed import Places
 from artifex.core.training.state import TrainState, pick
 from artifex.core.training.step import Plan
 
@@ -29,6 +36,21 @@ class Placement(NamedTuple):
     state: TrainState | None = None  # of NamedShardings
     data: NamedSharding | None = None  # of data in memory, replicated: each device gathers its own rows
     batches: NamedSharding | None = None  # of streamed batches [k, row, ...]
+    rows: NamedSharding | None = None  # of a step's batch
+    fsdp_min_weight_size: int = 0
+
+    def describe(self, state: TrainState) -> list[PlacementRow]:
+        """A row a parameter: where it lies, and why."""
+        params: Any = state.params
+        if self.mesh is None or self.state is None:
+            return [PlacementRow(path, leaf.shape, "one device", leaf.nbytes) for path, leaf in params.items()]
+        shardings: Any = self.state.params
+        choices = param_choices(self.mesh, params, installed_rules(), self.fsdp_min_weight_size)
+        return describe_placement(params, shardings, choices)
+
+    def places(self) -> Places:
+        """Shardings of what a feed hands over."""
+        return Places(self.data, self.batches, self.rows)
 
     def program(self) -> Any:
         """Shardings of what a compiled step returns."""
@@ -42,6 +64,15 @@ class Placement(NamedTuple):
         """The state that `initial(*args)` traces, made where it belongs."""
         with self.active():
             return jax.jit(initial, out_shardings=self.state)(*args)
+
+
+def check_rows(config: TrainerConfig, devices: int) -> None:
+    """Refuse a batch, or parts of one, that devices cannot share equally: each would compute all of it."""
+    if config.batch_size % (config.grad_accum * devices):
+        raise ConfigError(
+            f"trainer.batch_size: expected a multiple of grad_accum {config.grad_accum} x {devices} devices, got "
+            f"{config.batch_size}. Change one of the three."
+        )
 
 
 def place(mesh: Mesh | ShardingConfig | None, plan: Plan, state: TrainState) -> Placement:
@@ -66,5 +97,6 @@ def place(mesh: Mesh | ShardingConfig | None, plan: Plan, state: TrainState) -> 
         ema=pick(params, state.ema),
     )
     rows = batch_sharding(devices)
+    check_rows(plan.config, math.prod(devices.shape[axis] for axis in rows.spec[0]))
     batches = NamedSharding(devices, jax.sharding.PartitionSpec(None, *rows.spec))
-    return Placement(devices, shardings, everywhere, batches)
+    return Placement(devices, shardings, everywhere, batches, rows, config.fsdp_min_weight_size)

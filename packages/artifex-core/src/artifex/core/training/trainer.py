@@ -219,13 +219,16 @@ class Trainer:
         own = named(self.state)
         shardings = named(self.placement.state) if self.placement.state is not None else dict.fromkeys(own)
         like = {name: _shape(as_plain(leaf), shardings[name]) for name, leaf in own.items()}
-        restored = self._checkpoints.restore(like, step=step)
+        restored = self._checkpoints.restore(like, step=step, signature=self._signature())
         arrays = {name: as_like(restored.arrays[name], leaf) for name, leaf in own.items()}
         self._leaves = jax.tree.leaves(unnamed(arrays, self.state))
         self.step = restored.step
         self._position = restored.meta["data"]
-        self.run.truncate_metrics(restored.step)
         assign(self._module, self._arrays())
+
+    def _signature(self) -> dict[str, Any]:
+        """What a checkpoint must say about its model to be this run's."""
+        return {"model": self._module.config.to_dict()}
 
     def _arrays(self, *, ema: bool = False) -> dict[str, jax.Array]:
         """The model's arrays by path."""
@@ -241,6 +244,7 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             if self.run is not None:
                 stack.enter_context(self.run.lock())
+                self.run.truncate_metrics(self.step)  # rows of a future that was given up
             stop = stack.enter_context(stop_on_signal())
             stack.enter_context(self.placement.active())
             stack.callback(lambda: assign(self._module, self._arrays()))
@@ -263,7 +267,7 @@ class Trainer:
             if self.step + k > window.until:
                 window = feed.window(self.step, k)
             run, due = self._program(task, k), self._next_due(end)
-            step, leaves, arrays, until = self.step, self._leaves, window.arrays, window.until
+            step, leaves, arrays, until = self.step, self._leaves, window.arrays, min(window.until, end)
             while step < due and step + k <= until and stop.signal is None:
                 leaves, metrics = run(leaves, metrics, arrays, seed)
                 self._leaves = leaves
@@ -282,7 +286,7 @@ class Trainer:
     def _feed(self, data: Any) -> Feed:
         """The feed of some data, which the model may refuse."""
         _check_data(self._module, data)
-        return make_feed(data, self.config.batch_size, self.config.seed, (self.placement.data, self.placement.batches))
+        return make_feed(data, self.config.batch_size, self.config.seed, self.placement.places())
 
     def _seed(self) -> jax.Array:
         """The words of the run's key, where every device finds them."""
@@ -338,7 +342,7 @@ class Trainer:
             return
         self._position = position if position is not None else self._position
         arrays = {name: as_plain(leaf) for name, leaf in named(self.state).items()}
-        self._checkpoints.save(self.step, arrays, {"data": self._position})
+        self._checkpoints.save(self.step, arrays, {"data": self._position, **self._signature()})
 
     def _finish(self, feed: Feed, stop: Stop) -> None:
         """The last checkpoint and the model; after a signal, only the checkpoint, and then the interrupt."""
