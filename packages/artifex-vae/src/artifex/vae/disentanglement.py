@@ -30,7 +30,7 @@ Codes = Float[np.ndarray, "example code"]
 Factors = Int[np.ndarray, "example factor"]
 Table = Float[np.ndarray, "code factor"]
 BINS = 20  # of [4]
-HELD_OUT = 4  # every fourth example is not trained on
+HELD_OUT = 4  # a fourth of the examples is not trained on
 
 
 class DCI(NamedTuple):
@@ -64,7 +64,7 @@ def dci(z: Codes, v: Factors, *, seed: int = 0) -> DCI:
     from sklearn.ensemble import GradientBoostingClassifier
 
     _need_two(z, v, "dci")
-    unseen = np.arange(len(z)) % HELD_OUT == 0
+    unseen = np.random.default_rng(seed).permutation(len(z)) % HELD_OUT == 0
     importance, accuracy = np.zeros((z.shape[1], v.shape[1])), []
     for k, factor in enumerate(v.T):
         model = GradientBoostingClassifier(n_estimators=20, random_state=seed).fit(z[~unseen], factor[~unseen])
