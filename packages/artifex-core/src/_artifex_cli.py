@@ -42,3 +42,7 @@ def _owner() -> str:
         if any(file.as_posix() == "artifex/__init__.py" for file in distribution.files or ()):
             return distribution.name
     return "an unknown distribution"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
