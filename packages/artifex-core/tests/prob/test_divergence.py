@@ -67,9 +67,7 @@ def test_frechet_of_a_gaussian_to_itself_is_zero(sets):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_mmd_equals_a_double_loop(sets, kernel, unbiased):
     of = lambda a, b: kernel(a[None], b[None])[0, 0]  # noqa: E731
-    assert mmd(*sets, kernel, unbiased=unbiased) == pytest.approx(
-        double_loop(*sets, of, unbiased=unbiased), rel=1e-9
-    )
+    assert mmd(*sets, kernel, unbiased=unbiased) == pytest.approx(double_loop(*sets, of, unbiased=unbiased), rel=1e-9)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

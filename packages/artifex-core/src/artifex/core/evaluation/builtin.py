@@ -6,6 +6,8 @@ from artifex.core.plugins.records import TargetRecord
 
 METRICS = (
     TargetRecord("scores", "artifex.core.evaluation.likelihood:Scores", "per-example log-likelihoods or bounds, nats"),
+    TargetRecord("nll", "artifex.core.evaluation.likelihood:NegativeLogLikelihood", "-log p(x), nats"),
+    TargetRecord("bits_per_dim", "artifex.core.evaluation.likelihood:BitsPerDim", "-log p(x), bits an entry in levels"),
     TargetRecord(
         "reconstruction", "artifex.core.evaluation.likelihood:Reconstruction", "mean squared error of decode(encode(x))"
     ),

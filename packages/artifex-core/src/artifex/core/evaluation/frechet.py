@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from artifex.core.evaluation.intervals import jackknife
-from artifex.core.evaluation.metric import BLOCKS, MetricValue, need_at_least, real_rows
+from artifex.core.evaluation.metric import BLOCKS, MetricValue, need_at_least, need_one_width, real_rows
 from artifex.core.prob.divergence import frechet
 
 
@@ -34,6 +34,7 @@ class Moments(NamedTuple):
         """The moments of both (eq. 1)."""
         if not self.n or not other.n:
             return other if other.n else self
+        need_one_width("FD", len(self.mean), len(other.mean))
         n = self.n + other.n
         gap = other.mean - self.mean
         scatter = self.scatter + other.scatter + np.outer(gap, gap) * (self.n * other.n / n)
@@ -79,12 +80,13 @@ class FrechetDistance:
     def compute(self, state: State) -> MetricValue:
         """The distance with its jackknife interval."""
         real, fake = joined(state.real), joined(state.fake)
-        need_at_least("FD", 2 * BLOCKS, data=real.n, sample=fake.n)
+        need_at_least("FD", 2 * BLOCKS, data=real.n, samples=fake.n)
+        need_one_width("FD", len(real.mean), len(fake.mean))
         value = _distance(real, fake)
         without = [_distance(_but(state.real, b), _but(state.fake, b)) for b in range(BLOCKS)]
         interval = jackknife(value, without)
         flags = ("rank deficient",) if min(real.n, fake.n) <= len(real.mean) else ()
-        return MetricValue(value, interval.low, interval.high, min(real.n, fake.n), flags)
+        return MetricValue(value, max(0.0, interval.low), interval.high, min(real.n, fake.n), flags)
 
 
 def moments(rows: Float[np.ndarray, "row d"]) -> Moments:
@@ -109,6 +111,4 @@ def _but(blocks: tuple[Moments, ...], left_out: int) -> Moments:
 
 
 def _distance(real: Moments, fake: Moments) -> float:
-    if real.mean.shape != fake.mean.shape:
-        raise ValueError(f"FD: expected features of one width, got {real.mean.shape} and {fake.mean.shape}.")
     return frechet(real.mean, real.covariance(), fake.mean, fake.covariance())

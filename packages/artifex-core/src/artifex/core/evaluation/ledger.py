@@ -1,7 +1,7 @@
 """An append-only ledger of results: one SQLite file, a row a value.
 
-Rows are comparable when data, extractor, metric, version, number and seed are equal; only the model may differ. Unlike
-rows are never compared: the error names the first field that differs.
+Rows are comparable when metric, version, data, extractor, number, parameters and seed are equal; only the model may
+differ. Unlike rows are never compared: the error names the first field that differs.
 """
 
 from __future__ import annotations
@@ -11,22 +11,18 @@ import datetime
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from artifex.core.errors import RunError
-from artifex.core.evaluation.pipeline import EvaluationResult
+from artifex.core.evaluation.result import EvaluationResult, Result
+from artifex.core.evaluation.verdict import Measured, Verdict, judge, judge_history
 
 SCHEMA = 1
-KEY = ("metric", "version", "data", "extractor", "n", "seed")  # equal, or not compared
-COLUMNS = (*KEY, "value", "ci_low", "ci_high", "higher_is_better", "flags", "model", "config", "date")
-_CREATE = f"""
-CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, {", ".join(COLUMNS)});
-CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
-CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
-"""
+KEY = ("metric", "version", "data", "extractor", "n", "params", "seed")  # equal, or not compared
+WAIT = 60  # seconds that a writer waits for another
 
 
 class Entry(NamedTuple):
@@ -34,18 +30,52 @@ class Entry(NamedTuple):
 
     metric: str
     version: int
-    data: str
+    data: str  # name and digest of the content of the split
     extractor: str | None
     n: int
+    params: str  # JSON
     seed: int
     value: float
     ci_low: float
     ci_high: float
     higher_is_better: bool
-    flags: str
+    flags: str  # joined by ;
     model: str
     config: str  # digest of the model's config
-    date: str
+    weights: str  # digest of the model's arrays
+    versions: str  # JSON
+    date: str  # UTC
+
+    @classmethod
+    def of(cls, result: Result, about: Mapping[str, Any], date: str) -> Entry:
+        """A result with its provenance."""
+        fields = result._asdict() | {
+            "flags": ";".join(result.flags),
+            "params": json.dumps(dict(result.params), sort_keys=True),
+            "seed": about["seed"],
+            "model": about["model"],
+            "config": hashlib.sha256(json.dumps(about["config"], sort_keys=True).encode()).hexdigest()[:16],
+            "weights": about["weights"],
+            "versions": json.dumps(about["versions"], sort_keys=True),
+            "date": date,
+        }
+        return cls(**fields)
+
+    @property
+    def measured(self) -> Measured:
+        """Value and interval."""
+        return Measured(self.value, self.ci_low, self.ci_high)
+
+
+COLUMNS = Entry._fields
+_CREATE = f"""
+BEGIN IMMEDIATE;
+PRAGMA user_version = {SCHEMA};
+CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY, {", ".join(COLUMNS)});
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON results BEGIN SELECT RAISE(ABORT, 'append only'); END;
+COMMIT;
+"""
 
 
 class Ledger:
@@ -57,16 +87,28 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.connection = sqlite3.connect(self.path, timeout=30)
+        self.connection = sqlite3.connect(self.path, timeout=WAIT)
         try:
-            found = self.connection.execute("PRAGMA user_version").fetchone()[0]
-            tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if found != SCHEMA and (found or tables):
-                raise RunError(f"{path}: expected a ledger of schema {SCHEMA}, got {found}. Use a new file.")
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.executescript(f"PRAGMA user_version = {SCHEMA};{_CREATE}")
+            self._open()
         except sqlite3.DatabaseError as error:
+            self.connection.close()
             raise RunError(f"{path}: expected a ledger, got {error}. Use a new file.") from error
+        except RunError:
+            self.connection.close()
+            raise
+
+    def _open(self) -> None:
+        columns = tuple(row[1] for row in self.connection.execute("PRAGMA table_info(results)"))
+        found = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and (found != SCHEMA or columns != ("id", *COLUMNS)):
+            raise RunError(
+                f"{self.path}: expected a ledger of schema {SCHEMA} with the columns {', '.join(COLUMNS)}, got schema "
+                f"{found} with {', '.join(columns[1:]) or 'others'}. Use a new file."
+            )
+        if not tables:
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            self.connection.executescript(_CREATE)
 
     def __enter__(self) -> Ledger:
         return self
@@ -78,30 +120,10 @@ class Ledger:
 
     def add(self, found: EvaluationResult) -> None:
         """Append every value of an evaluation."""
-        about = found.provenance
-        config = hashlib.sha256(json.dumps(about["config"], sort_keys=True).encode()).hexdigest()[:16]
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.append(
-            Entry(
-                r.metric,
-                r.version,
-                r.data,
-                r.extractor,
-                r.n,
-                about["seed"],
-                r.value,
-                r.ci_low,
-                r.ci_high,
-                r.higher_is_better,
-                ";".join(r.flags),
-                about["model"],
-                config,
-                date,
-            )
-            for r in found.results
-        )
+        self.append(Entry.of(result, found.provenance, date) for result in found.results)
 
-    def append(self, entries: Iterator[Entry] | Sequence[Entry]) -> None:
+    def append(self, entries: Iterable[Entry]) -> None:
         """Append rows, all or none."""
         marks = ", ".join("?" * len(COLUMNS))
         with self.connection:
@@ -133,24 +155,39 @@ class Comparison(NamedTuple):
     metric: str
     a: float
     b: float
-    verdict: str  # improved same regressed: b against a
+    verdict: Verdict  # b against a
 
 
 def compare(a: Entry, b: Entry) -> Comparison:
-    """b against a: a difference counts when the intervals do not touch.
+    """b against a: a difference counts when it is larger than its noise.
 
     Raises:
         ValueError: the rows cannot be compared.
     """
+    _need_one_key(a, b)
+    verdict = judge(a.measured, b.measured, higher_is_better=a.higher_is_better)
+    return Comparison(a.metric, a.value, b.value, verdict)
+
+
+def compare_history(history: Iterable[Entry], new: Entry) -> Verdict:
+    """A new row against the last accepted ones of its metric, oldest first.
+
+    Raises:
+        ValueError: the rows cannot be compared.
+    """
+    old = list(history)
+    for entry in old:
+        _need_one_key(entry, new)
+    return judge_history([entry.measured for entry in old], new.measured, higher_is_better=new.higher_is_better)
+
+
+def _need_one_key(a: Entry, b: Entry) -> None:
     for field in KEY:
         if getattr(a, field) != getattr(b, field):
             raise ValueError(
                 f"compare: expected rows of one {field}, got {getattr(a, field)!r} and {getattr(b, field)!r} for "
                 f"{a.metric}. Evaluate both on the same data, with the same n and seed."
             )
-    better = b.ci_low > a.ci_high if a.higher_is_better else b.ci_high < a.ci_low
-    worse = b.ci_high < a.ci_low if a.higher_is_better else b.ci_low > a.ci_high
-    return Comparison(a.metric, a.value, b.value, "improved" if better else "regressed" if worse else "same")
 
 
 @contextlib.contextmanager
@@ -164,8 +201,3 @@ def existing(path: Path) -> Iterator[Ledger]:
         raise RunError(f"{path}: expected a ledger, got none. Run artifex evaluate first.")
     with Ledger(path) as ledger:
         yield ledger
-
-
-def facts(entry: Entry) -> dict[str, Any]:
-    """A row as plain values."""
-    return entry._asdict()

@@ -1,23 +1,33 @@
-"""Means of per-example values: log-likelihoods, their bounds, reconstruction errors."""
+"""Means of per-example values, each with a bootstrap interval.
+
+scores         log-likelihoods or bounds of them that a model gives by name, nats
+nll            −log p(x), nats                                                                               (1)
+bits_per_dim   −log p(x) / (D log 2), D entries of an example in levels                                      (2)
+reconstruction squared error of decode(encode(x)), the mean over entries                                     (3)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from artifex.core.evaluation.intervals import bootstrap
 from artifex.core.evaluation.metric import Kept, MetricValue, need_at_least, real_rows
 
+ALL = np.iinfo(np.int64).max
 
+
+@dataclass(frozen=True, kw_only=True)
 class PerExample:
-    """The mean of one number an example, with a bootstrap interval."""
+    """The mean of one number an example."""
 
-    version = 1
-    needs = frozenset({"values"})
-
-    def __init__(self, name: str, *, higher_is_better: bool) -> None:
-        self.name, self.higher_is_better = name, higher_is_better
+    name: str
+    higher_is_better: bool
+    version: ClassVar[int] = 1
+    needs: ClassVar[frozenset[str]] = frozenset({"values"})
 
     def init(self) -> Kept:
         """No examples."""
@@ -26,11 +36,11 @@ class PerExample:
     def update(self, state: Kept, batch: Mapping[str, np.ndarray], mask: np.ndarray) -> Kept:
         """These examples too."""
         index, values = real_rows(batch["values"], batch["index"], mask, self.name)
-        return state.add(index, values[:, None], np.iinfo(np.int64).max)
+        return state.add(index, values[:, None], ALL)
 
     def merge(self, a: Kept, b: Kept) -> Kept:
         """Both parts."""
-        return a.join(b, np.iinfo(np.int64).max)
+        return a.join(b, ALL)
 
     def compute(self, state: Kept) -> MetricValue:
         """The mean."""
@@ -42,9 +52,19 @@ class PerExample:
 
 def Scores() -> PerExample:
     """A log-likelihood or a bound, in nats; the pipeline names it after the model's score."""
-    return PerExample("scores", higher_is_better=True)
+    return PerExample(name="scores", higher_is_better=True)
+
+
+def NegativeLogLikelihood() -> PerExample:
+    """−log p(x) in nats (eq. 1)."""
+    return PerExample(name="nll", higher_is_better=False)
+
+
+def BitsPerDim() -> PerExample:
+    """−log p(x) in bits an entry (eq. 2)."""
+    return PerExample(name="bits_per_dim", higher_is_better=False)
 
 
 def Reconstruction() -> PerExample:
-    """Squared error of decode(encode(x)), the mean over entries."""
-    return PerExample("reconstruction", higher_is_better=False)
+    """Mean squared error (eq. 3)."""
+    return PerExample(name="reconstruction", higher_is_better=False)

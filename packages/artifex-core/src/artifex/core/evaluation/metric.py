@@ -34,10 +34,25 @@ class MetricValue(NamedTuple):
 class Metric(Protocol):
     """A metric; see the module for the laws that it obeys."""
 
-    name: str
-    version: int
-    higher_is_better: bool
-    needs: frozenset[str]
+    @property
+    def name(self) -> str:
+        """What stands in results."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised when equal data give another value; only equal versions are compared."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Entries of a batch that `update` looks at."""
+        ...
 
     def init(self) -> Any:
         """The state of no data."""
@@ -77,11 +92,7 @@ class Kept(NamedTuple):
         if not len(other.index) or not len(self.index):
             both = other if len(other.index) else self
         else:
-            if self.rows.shape[1:] != other.rows.shape[1:]:
-                raise ValueError(
-                    f"metric: expected rows of one width, got {self.rows.shape[1:]} and {other.rows.shape[1:]}. "
-                    "Features of data and samples come from one extractor."
-                )
+            need_one_width("metric", self.rows.shape[1], other.rows.shape[1])
             both = Kept(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
         order = np.lexsort((both.index, both.hashes))[:k]
         return Kept(both.hashes[order], both.index[order], both.rows[order])
@@ -100,23 +111,45 @@ def real_rows(values: np.ndarray, index: np.ndarray, mask: np.ndarray, what: str
     """Numbers and rows that count.
 
     Raises:
-        ValueError: one of them is not finite.
+        ValueError: lengths differ, or a row that counts is not finite.
     """
     chosen: Bool[np.ndarray, " row"] = np.asarray(mask) > 0
-    rows = np.asarray(values, np.float64)[chosen]
+    if not len(values) == len(index) == len(chosen):
+        raise ValueError(
+            f"metric: expected {what}, numbers and a mask of one length, got {len(values)}, {len(index)} and "
+            f"{len(chosen)}. Give one of each a row."
+        )
+    rows = np.asarray(values)[chosen].astype(np.float64)
     if not np.isfinite(rows).all():
         raise ValueError(f"metric: expected finite {what}, got NaN or infinity. Look at the model's outputs.")
     return np.asarray(index)[chosen], rows
+
+
+def need_one_width(name: str, a: int, b: int) -> None:
+    """Refuse rows of two widths.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if a != b:
+        raise ValueError(
+            f"{name}: expected rows of one width, got {a} and {b}. "
+            "Features of data and samples come from one extractor."
+        )
+
+
+class TooFewRows(ValueError):
+    """A metric cannot be computed from so few rows; a pipeline leaves it out and says so."""
 
 
 def need_at_least(name: str, least: int, **counts: int) -> None:
     """Refuse sets that are too small.
 
     Raises:
-        ValueError: naming the set and its size.
+        TooFewRows: naming the set and its size.
     """
     for what, n in counts.items():
         if n < least:
-            raise ValueError(
-                f"{name}: expected at least {least} {what} rows, got {n}. Give more, or leave the metric out."
+            raise TooFewRows(
+                f"{name}: expected at least {least} rows of {what}, got {n}. Give more, or leave the metric out."
             )

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 PAPER = 255
 INK = (31, 84, 158)
+UNIT = (0.0, 1.0)
 
 
-def picture_of(samples: np.ndarray, columns: int | None = None) -> bytes | None:
-    """A PNG of images in [0, 1] or of points in the plane; None for other data."""
+def picture_of(samples: np.ndarray, columns: int | None = None, *, span: tuple[float, float] = UNIT) -> bytes | None:
+    """A PNG of images with values in `span`, or of points in the plane; None for other data, and for none at all."""
     samples = np.asarray(samples)
+    if not len(samples):
+        return None
     if samples.ndim == 4 and samples.shape[-1] in (1, 3):
-        return grid_png(samples, columns=columns)
+        return grid_png(samples, columns=columns, span=span)
     if samples.ndim == 2 and samples.shape[1] == 2:
         return png(scatter(samples))
     return None
 
 
-def grid_png(images: Float[np.ndarray, "n height width channel"], *, columns: int | None = None) -> bytes:
-    """Images in [0, 1] side by side, enlarged to at least 32 pixels, as PNG."""
-    return png(grid(images, columns or math.ceil(math.sqrt(len(images)))))
+def grid_png(
+    images: Float[np.ndarray, "n height width channel"],
+    *,
+    columns: int | None = None,
+    span: tuple[float, float] = UNIT,
+) -> bytes:
+    """Images with values in `span` side by side, enlarged to at least 32 pixels, as PNG."""
+    low, high = span
+    return png(grid((images - low) / (high - low), columns or math.ceil(math.sqrt(len(images)))))
 
 
 def grid(images: Float[np.ndarray, "n height width channel"], columns: int) -> UInt8[np.ndarray, "rows cols 3"]:
-    """Images side by side with a line of paper between them."""
+    """Images in [0, 1] side by side with a line of paper between them."""
     n, height, width, channels = images.shape
     scale = max(1, math.ceil(32 / max(height, width)))
     shown = np.clip(np.nan_to_num(images) * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -45,7 +53,10 @@ def grid(images: Float[np.ndarray, "n height width channel"], columns: int) -> U
 
 
 def scatter(points: Float[np.ndarray, "n 2"], size: int = 256) -> UInt8[np.ndarray, "size size 3"]:
-    """Points in the plane; the more of them in a pixel, the darker it is."""
+    """Points in the plane; the more of them in a pixel, the darker it is. Points that are not finite are left out."""
+    points = points[np.isfinite(points).all(1)]
+    if not len(points):
+        return np.full((size, size, 3), PAPER, np.uint8)
     centre = np.median(points, 0)
     reach = max(float(np.quantile(np.abs(points - centre), 0.99)) * 1.2, 1e-6)
     pixels = ((points - centre) / reach * 0.5 + 0.5) * size
@@ -55,11 +66,6 @@ def scatter(points: Float[np.ndarray, "n 2"], size: int = 256) -> UInt8[np.ndarr
     np.add.at(counts, (size - 1 - row, column), 1)
     shade = (1 - np.exp(-counts))[..., None]
     return (PAPER * (1 - shade) + np.array(INK) * shade).astype(np.uint8)
-
-
-def pairs(rows: Sequence[Float[np.ndarray, "n height width channel"]]) -> Float[np.ndarray, "all height width channel"]:
-    """Sets of images as rows of one grid: originals above, reconstructions below."""
-    return np.concatenate([np.asarray(row) for row in rows])
 
 
 def png(page: UInt8[np.ndarray, "height width 3"]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from artifex.core.evaluation.picture import grid_png, picture_of
-from artifex.core.evaluation.pipeline import EvaluationResult
+from artifex.core.evaluation.result import EvaluationResult
 
 Row = Mapping[str, float]
 WIDTH, HEIGHT, MARGIN = 640, 220, 44
@@ -54,12 +54,12 @@ def report_pictures(found: EvaluationResult) -> dict[str, bytes]:
     pictures: dict[str, bytes] = {}
     if found.samples is not None:
         shown = found.samples[:64] if found.samples.ndim == 4 else found.samples
-        picture = picture_of(shown)
+        picture = picture_of(shown, span=found.span)
         if picture is not None:
             pictures["samples"] = picture
     if found.reconstructions is not None and found.reconstructions[0].ndim == 4:
         x, again = found.reconstructions
-        pictures["reconstructions"] = grid_png(np.concatenate([x, again]), columns=len(x))
+        pictures["reconstructions"] = grid_png(np.concatenate([x, again]), columns=len(x), span=found.span)
     return pictures
 
 
@@ -69,6 +69,7 @@ def markdown(found: EvaluationResult) -> str:
     lines += ["| metric | value | 95 % interval | n | better |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells)} |" for cells in _cells(found)]
     lines += ["", *(f"- left out: {metric} ({reason})" for metric, reason in found.skipped)]
+    lines += ["", "```json", json.dumps(dict(found.provenance), indent=2, sort_keys=True), "```"]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -93,7 +94,7 @@ def html_page(found: EvaluationResult, pictures: Mapping[str, bytes], history: S
     if found.skipped:
         items = "".join(f"<li>{html.escape(metric)}: {html.escape(reason)}" for metric, reason in found.skipped)
         parts.append(f"<h2>Left out</h2><ul>{items}</ul>")
-    parts.append(f"<h2>Provenance</h2><pre>{html.escape(json.dumps(dict(about), indent=2))}</pre>")
+    parts.append(f"<h2>Provenance</h2><pre>{html.escape(json.dumps(dict(about), indent=2, sort_keys=True))}</pre>")
     title = f"{html.escape(about['model'])} on {html.escape(about['data'])}"
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     return f"{head}<body>{''.join(parts)}</body></html>\n"

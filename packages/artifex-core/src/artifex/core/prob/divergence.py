@@ -2,9 +2,10 @@
 
     FD²   = ‖μ₁ − μ₂‖² + Tr(S₁ + S₂ − 2 (S₁ S₂)^½)                                                               (1)
     Tr (S₁ S₂)^½ = Σ √max(0, λ(R S₂ R)),   R = S₁^½                                                              (2)
-    MMD²  = 1/(n(n−1)) Σ_{i≠j} k(xᵢ, xⱼ) + 1/(m(m−1)) Σ_{i≠j} k(yᵢ, yⱼ) − 2/(nm) Σ k(xᵢ, yⱼ)     unbiased        (3)
-    energy = 2 E‖x − y‖ − E‖x − x′‖ − E‖y − y′‖                                                                  (4)
-All in float64 on the host: the root of (1) in float32 is wrong in the third digit.
+    MMD²  = mean k(xᵢ, xⱼ) + mean k(yᵢ, yⱼ) − 2 mean k(xᵢ, yⱼ)                                                   (3)
+    energy = 2 mean ‖xᵢ − yⱼ‖ − mean ‖xᵢ − xⱼ‖ − mean ‖yᵢ − yⱼ‖                                                  (4)
+Within a set the mean is over i ≠ j, which has no bias, or over all i and j, which is never negative and is 0 for equal
+sets. All in float64 on the host: the root of (1) in float32 is wrong in the third digit.
 
 References:
     [1] Dowson & Landau, The Fréchet distance between multivariate normal distributions, 1982
@@ -19,8 +20,11 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-Points = Float[np.ndarray, "_ width"]
-Kernel = Callable[[Points, Points], Float[np.ndarray, "a b"]]
+X = Float[np.ndarray, "a width"]
+Y = Float[np.ndarray, "b width"]
+Pairs = Float[np.ndarray, "a b"]
+Square = Float[np.ndarray, "a a"]
+Kernel = Callable[[X, Y], Pairs]
 
 
 def frechet(
@@ -33,43 +37,52 @@ def frechet(
     values, vectors = np.linalg.eigh(cov1)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov2 @ root), 0)).sum()
-    return float(((mean1 - mean2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * cross)
+    squared = ((mean1 - mean2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * cross
+    return max(0.0, float(squared))  # equal Gaussians may round to just below
 
 
-def cubic_kernel(x: Points, y: Points) -> Float[np.ndarray, "a b"]:
+def cubic_kernel(x: X, y: Y) -> Pairs:
     """(x·y / d + 1)³."""
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def gaussian_kernel(x: Points, y: Points, *, bandwidth: float = 1.0) -> Float[np.ndarray, "a b"]:
+def gaussian_kernel(x: X, y: Y, *, bandwidth: float = 1.0) -> Pairs:
     """exp(−‖x − y‖² / 2h²)."""
     return np.exp(-0.5 * distances(x, y) ** 2 / bandwidth**2)
 
 
-def inverse_multiquadratic_kernel(x: Points, y: Points, *, scale: float = 1.0) -> Float[np.ndarray, "a b"]:
+def inverse_multiquadratic_kernel(x: X, y: Y, *, scale: float = 1.0) -> Pairs:
     """C / (C + ‖x − y‖²), C = 2 d scale²."""
     c = 2 * x.shape[1] * scale**2
     return c / (c + distances(x, y) ** 2)
 
 
-def mmd(x: Points, y: Points, kernel: Kernel = cubic_kernel) -> float:
-    """Unbiased squared MMD (eq. 3)."""
-    n, m = len(x), len(y)
-    kxx, kyy, kxy = kernel(x, x), kernel(y, y), kernel(x, y)
-    within = (kxx.sum() - np.trace(kxx)) / (n * (n - 1)) + (kyy.sum() - np.trace(kyy)) / (m * (m - 1))
-    return float(within - 2 * kxy.mean())
+def mmd(x: X, y: Y, kernel: Kernel = cubic_kernel, *, unbiased: bool = True) -> float:
+    """Squared MMD (eq. 3)."""
+    return gap(kernel(x, x), kernel(y, y), kernel(x, y), unbiased=unbiased)
 
 
-def energy_distance(x: Points, y: Points) -> float:
-    """Energy distance, unbiased (eq. 4)."""
-    n, m = len(x), len(y)
-    within = distances(x, x).sum() / (n * (n - 1)) + distances(y, y).sum() / (m * (m - 1))
-    return float(2 * distances(x, y).mean() - within)
+def energy_distance(x: X, y: Y, *, unbiased: bool = True) -> float:
+    """Energy distance (eq. 4)."""
+    return -gap(distances(x, x), distances(y, y), distances(x, y), unbiased=unbiased)
 
 
-def distances(x: Points, y: Points) -> Float[np.ndarray, "a b"]:
-    """Euclidean distances of all pairs, from differences of squares; exact zeros on equal rows."""
-    squares = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
+def gap(xx: Square, yy: Float[np.ndarray, "b b"], xy: Pairs, *, unbiased: bool = True) -> float:
+    """Mean within x, plus mean within y, minus twice the mean across, of a function of pairs (eq. 3, 4)."""
+    return within(xx, unbiased) + within(yy, unbiased) - 2 * float(xy.mean())
+
+
+def within(pairs: Square, unbiased: bool) -> float:
+    """The mean over pairs of one set, without those of a row with itself where `unbiased`."""
+    n = len(pairs)
+    return float(pairs.sum() - np.trace(pairs)) / (n * (n - 1)) if unbiased else float(pairs.mean())
+
+
+def distances(x: X, y: Y) -> Pairs:
+    """Euclidean distances of all pairs; exact zeros on equal rows."""
+    centre = x.mean(0)  # what both sets share would only cost digits
+    x, y = x - centre, y - centre
+    scale = (x**2).sum(1)[:, None] + (y**2).sum(1)
+    squares = scale - 2 * x @ y.T
     # The difference of large squares leaves rounding errors where rows are equal.
-    scale = np.finfo(squares.dtype).eps * 8 * ((x**2).sum(1)[:, None] + (y**2).sum(1)[None])
-    return np.sqrt(np.where(squares > scale, squares, 0))
+    return np.sqrt(np.where(squares > 8 * np.finfo(np.float64).eps * scale, squares, 0))
