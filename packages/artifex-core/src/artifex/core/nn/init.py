@@ -45,7 +45,7 @@ def draw(
     seed = [int(word) for word in np.asarray(jax.random.key_data(key)).ravel()]
     host = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     numbers = host.standard_normal(shape) if kind == "normal" else host.uniform(-1, 1, shape)
-    return jnp.asarray((scale * numbers).astype(dtype))
+    return jax.device_put((scale * numbers).astype(dtype))
 
 
 def zeros(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Float[Array, "..."]:
@@ -62,7 +62,7 @@ def constant(value: float) -> Initializer:
     """Every weight is `value`."""
 
     def init(key: Key[Array, ""], shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-        return jnp.asarray(np.full(shape, value, dtype))
+        return jax.device_put(np.full(shape, value, dtype))
 
     return init
 

@@ -26,6 +26,9 @@ from artifex.core.training.config import TrainerConfig
 SECTIONS = ("model", "data", "trainer", "optimizer", "optimizers", "mesh", "evaluation", "extensions")
 
 
+MOVED = "config.optimizer"  # a file holds it, and `optimizers`, at the top; TrainerConfig inside
+
+
 @dataclass(frozen=True, kw_only=True)
 class Typed(Config):
     """The sections whose values are configs."""
@@ -63,11 +66,14 @@ def read_run(tree: Mapping[str, Any], positions: Any = None) -> RunConfig:
             problems.append(f"config.{name}: expected one of 'trainer.{name}' and '{name}', got both. Leave one out.")
         elif name in tree:
             trainer[name] = tree[name]
-    typed_tree = {"trainer": trainer} | {name: tree[name] for name in ("model", "mesh") if name in tree}
+    typed_tree = {name: tree[name] for name in ("model", "mesh") if name in tree} | {"trainer": trainer}
+    moved = {f"config.trainer{path[6:]}": at for path, at in (positions or {}).items() if path.startswith(MOVED)}
     try:
-        typed = convert(Typed, typed_tree, path="config", positions=positions)
+        typed = convert(Typed, typed_tree, path="config", positions={**(positions or {}), **moved})
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
+        inside = "optimizer" in (tree.get("trainer") or {})
+        found = (line if inside else line.replace("config.trainer.optimizer", MOVED) for line in error.problems)
+        raise ConfigError([*problems, *found]) from None
     if problems:
         raise ConfigError(problems)
     return RunConfig(
