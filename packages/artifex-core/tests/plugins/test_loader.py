@@ -28,7 +28,11 @@ BROKEN = {  # distribution: (source, status, stage, what its line says)
 }
 SOUND_ONES = {
     "p-empty": (SOUND, "empty", ""),
-    "q-unmarked": (SOUND + "def register_models():\n    return []\n", "empty", "expected @hookimpl above register_models"),
+    "q-unmarked": (
+        SOUND + "def register_models():\n    return []\n",
+        "empty",
+        "expected @hookimpl above register_models",
+    ),
     "r-talks": ("print('hello')\n" + plugin_source("talker"), "ok", ""),
     "z-sound": (plugin_source("sound"), "ok", ""),
 }

@@ -283,9 +283,7 @@ def test_a_step_that_is_not_finite_leaves_parameters_buffers_and_moments(policy:
     assert left_out == [1, 1, 1]
     assert (int(after.bad), int(after.step)) == (3, 5)
     kept = ("params", "variables", "opt_state")
-    for a, b in zip(
-        *(jax.tree.leaves([getattr(s, name) for name in kept]) for s in (state, after)), strict=True
-    ):
+    for a, b in zip(*(jax.tree.leaves([getattr(s, name) for name in kept]) for s in (state, after)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert int(after.variables["passes"]) == 2
     assert sums["loss"].tolist() == [0.0, 0.0]

@@ -244,7 +244,7 @@ class Checkpointer:
             arrays = self._arrays(step, list(stored), like)
             for name, array in arrays.items():
                 if digest(name, array) != stored[name]["digest"]:
-                    raise Damaged(f"the numbers of {name} changed")
+                    raise Damaged(f"expected the numbers of {name} as they were saved, got others")
         return Restored(step, {name: _placed(arrays[name], like[name]) for name in arrays}, content["meta"])
 
     def _content(self, step: int) -> dict[str, Any]:
@@ -253,9 +253,9 @@ class Checkpointer:
             sealed = json.loads((self.directory / str(step) / "meta" / META).read_text())
             content, crc = sealed["content"], sealed["crc32"]
         except DAMAGE as error:
-            raise Damaged(f"its metadata cannot be read, {type(error).__name__}") from error
+            raise Damaged(f"expected metadata that can be read, got {type(error).__name__}") from error
         if _crc(content) != crc:
-            raise Damaged("its metadata changed")
+            raise Damaged("expected metadata as they were saved, got others")
         return content
 
     def _arrays(self, step: int, names: list[str], like: Like) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Checkpointer:
             args = ocp.args.Composite(arrays=ocp.args.StandardRestore(wanted))
             found = self._writer().restore(self.directory / str(step), args=args).arrays
         except DAMAGE as error:
-            raise Damaged(f"its arrays cannot be read, {type(error).__name__}") from error
+            raise Damaged(f"expected arrays that can be read, got {type(error).__name__}") from error
         return {name: found.get(_key(i), empty[name]) for i, name in enumerate(names)}
 
 
@@ -336,19 +336,19 @@ def _seal(folder: Path) -> None:
 def _check_seal(folder: Path) -> None:
     """Find what changed since the files were sealed; a step that a kill left without a seal has its digests."""
     if not folder.is_dir():
-        raise Damaged("it is not there")
+        raise Damaged("expected a folder, got none")
     if not (folder / SEAL).exists():
         return
     try:
         sealed = json.loads((folder / SEAL).read_text())
         files = sealed["files"]
         if _crc(files) != sealed["crc32"]:
-            raise Damaged(f"{SEAL} changed")
+            raise Damaged(f"expected {SEAL} as it was written, got another")
         changed = [name for name, fingerprint in files.items() if _fingerprint(folder / name) != fingerprint]
     except DAMAGE as error:
-        raise Damaged(f"its files cannot be read, {type(error).__name__}") from error
+        raise Damaged(f"expected files that can be read, got {type(error).__name__}") from error
     if changed:
-        raise Damaged(f"{changed[0]} changed")
+        raise Damaged(f"expected {changed[0]} as it was written, got other bytes")
 
 
 def _fingerprint(path: Path) -> list[int]:

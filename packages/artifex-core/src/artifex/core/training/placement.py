@@ -88,11 +88,12 @@ def place(mesh: Mesh | ShardingConfig | None, plan: Plan, state: TrainState) -> 
     optimizers: Any = {
         name: opt_shardings(tx, state.opt_state[name], spread[name], devices) for name, tx in plan.optimizers.items()
     }
+    elsewhere: Any = dict.fromkeys(state.variables, everywhere)
     shardings = TrainState(
         step=everywhere,
         bad=everywhere,
         params=params,
-        variables=dict.fromkeys(state.variables, everywhere),
+        variables=elsewhere,
         opt_state=optimizers,
         ema=pick(params, state.ema),
     )
