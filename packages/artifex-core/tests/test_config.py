@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,8 @@ class NetConfig(BaseConfig):
     colour: Colour = Colour.RED
     path: Path | None = None
     on: bool = False
+    weights: tuple[tuple[str, float], ...] = ()
+    anything: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +80,51 @@ def test_constructor_takes_a_mapping_for_a_part():
     assert NetConfig(part={"type": "conv", "kernel": 5}).part == ConvPartConfig(kernel=5)
 
 
+def test_a_constructor_shows_the_value_that_was_given():
+    with pytest.raises(ConfigError) as error:
+        NetConfig(name={"a": 1}, size="4")
+    assert error.value.problems == (
+        "NetConfig.size: expected an int, got '4' (str).",
+        "NetConfig.name: expected text, got {'a': 1} (dict).",
+    )
+
+
+def test_mappings_become_sorted_pairs_whose_order_does_not_matter():
+    config = NetConfig(weights={"b": 1, "a": 2}, anything={"q": {"y": [1], "x": 2}, 1: None})
+    assert config.weights == (("a", 2.0), ("b", 1.0))
+    assert config.anything == ((1, None), ("q", (("x", 2), ("y", (1,)))))
+    assert hash(config) == hash(NetConfig(weights={"a": 2, "b": 1}, anything={1: None, "q": {"x": 2, "y": [1]}}))
+
+
+def test_an_overflowing_int_fills_no_float():
+    with pytest.raises(ConfigError, match=r"NetConfig.rate: expected a float, got 1000.*which is too large for one"):
+        NetConfig(rate=10**400)
+
+
+def test_a_field_that_could_not_be_hashed_is_refused_with_its_annotation():
+    @dataclass(frozen=True, kw_only=True)
+    class ListConfig(Config):
+        sizes: list[int] = field(default_factory=list)
+
+    with pytest.raises(ConfigError, match=r"got one annotated list\[int\]. Annotate it tuple"):
+        ListConfig()
+
+
+def test_a_subclass_without_the_decorator_is_refused():
+    class ForgottenConfig(Config):
+        shared: ClassVar[int] = 1
+        size: int = 3
+
+    with pytest.raises(TypeError, match="ForgottenConfig: expected a dataclass with a field 'size', got a plain"):
+        ForgottenConfig.from_dict({"size": 4})
+
+
+def test_the_dtype_is_one_of_four():
+    with pytest.raises(ConfigError, match=r"NetConfig.dtype: expected one of 'float32'.*Did you mean 'float32'"):
+        NetConfig(dtype="float3")
+    assert NetConfig(dtype="bfloat16").dtype == "bfloat16"
+
+
 def test_replace_checks_again():
     with pytest.raises(ValueError, match=r"expected 'rate' >= 0, got -1\.0"):
         NetConfig().replace(rate=-1)
@@ -103,12 +151,20 @@ configs = st.builds(
     colour=st.sampled_from(Colour),
     path=st.one_of(st.none(), st.just(Path("x/y"))),
     on=st.booleans(),
+    weights=st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False), max_size=3),
+    anything=st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3)),
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=2), inner, max_size=3)),
+        max_leaves=5,
+    ),
 )
 
 
 @given(configs)
 def test_from_dict_of_to_dict_is_the_same_config(config):
-    assert NetConfig.from_dict(config.to_dict()) == config
+    again = NetConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    assert hash(again) == hash(config)
 
 
 def test_importing_configs_costs_no_jax():

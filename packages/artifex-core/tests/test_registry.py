@@ -57,9 +57,11 @@ class Scale(GenerativeModel):
 
 
 @pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
+def own_registry():
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "in_process", {})
+    before, registry.in_process = registry.in_process, {}
+    yield
+    registry.in_process = before
 
 
 def test_a_registered_model_is_made_by_name_with_the_fields_of_its_config():

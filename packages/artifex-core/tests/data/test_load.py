@@ -24,7 +24,8 @@ def test_all_mistakes_are_reported_at_once():
         load_dataset({"type": "digits", "flatt": True, "binarise": "treshold", "flat": "yes"})
     assert len(error.value.problems) == 3
     unknown, choice, kind = error.value.problems
-    assert unknown.startswith("config.data.flatt:") and unknown.endswith("did you mean 'flat'?")
+    assert unknown.startswith("config.data.flatt:")
+    assert unknown.endswith("did you mean 'flat'?")
     assert "config.data.binarise: expected one of 'none', 'threshold', 'stochastic', got 'treshold'" in choice
     assert kind == "config.data.flat: expected true or false, got 'yes' (str)."
 

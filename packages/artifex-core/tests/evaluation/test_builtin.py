@@ -1,5 +1,6 @@
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +68,15 @@ def test_merging_with_nothing_changes_nothing(name):
     expected = metric.compute(state)
     assert metric.compute(metric.merge(state, metric.init())) == expected
     assert metric.compute(metric.merge(metric.init(), state)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_is_a_tree_of_numbers_that_survives_flattening(name):
+    metric = MetricsRegistry().get(name)
+    state = part(metric, np.arange(N))
+    leaves, tree = jax.tree.flatten(state)
+    assert all(np.asarray(leaf).dtype.kind in "iuf" for leaf in leaves)
+    assert metric.compute(jax.tree.unflatten(tree, leaves)) == metric.compute(state)
 
 
 @pytest.mark.parametrize("name", NAMES)

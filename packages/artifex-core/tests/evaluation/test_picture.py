@@ -30,9 +30,9 @@ def test_small_images_are_enlarged_pixel_by_pixel():
 
 
 def test_the_span_of_the_data_becomes_black_to_white():
-    images = np.stack([np.full((32, 32, 1), v) for v in (-1.0, 1.0, 5.0)])
-    page = opened(grid_png(images, columns=3, span=(-1.0, 1.0)))
-    assert [page[5, 5 + 34 * i, 0] for i in range(3)] == [0, 255, 255]
+    images = np.stack([np.full((32, 32, 1), v) for v in (-1.0, 0.0, 1.0, 5.0)])
+    page = opened(grid_png(images, columns=4, span=(-1.0, 1.0)))
+    assert [page[5, 5 + 34 * i, 0] for i in range(4)] == [0, 128, 255, 255]
 
 
 def test_colours_stay_where_they_are():

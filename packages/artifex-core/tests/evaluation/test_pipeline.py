@@ -162,7 +162,7 @@ def test_noise_of_the_data_is_drawn_once_and_for_all():
     noisy = ArraySource({"x": np.full((300, 4), 0.3, np.float32), "y": np.arange(300)}, transform=coin)
     once, again = settled(noisy, 0), settled(noisy, 0)
     x = once.take(np.arange(300))["x"]
-    assert once.transform is None
+    assert (once.transform, len(once)) == (None, 300)
     assert set(np.unique(x)) == {0.0, 1.0}
     assert x.mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / 1200))  # four standard errors
     assert np.array_equal(again.take(np.arange(300))["x"], x)

@@ -8,6 +8,7 @@ from flax import nnx
 from artifex.core.config import ModelConfig
 from artifex.core.data.source import ArraySource
 from artifex.core.data.spec import DataSpec
+from artifex.core.evaluation.likelihood import PerExample
 from artifex.core.evaluation.scoring import Scorer, Scoring, likelihood, scores
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import noise
@@ -62,6 +63,13 @@ def test_nll_is_the_mean_over_all_rows_and_no_padding(found):
     assert found["nll"].value == pytest.approx(expected.mean(), rel=1e-6)
     assert (found["nll"].n, found["nll"].higher_is_better) == (300, False)
     assert found["nll"].ci_low < expected.mean() < found["nll"].ci_high
+
+
+def test_batches_give_the_value_and_interval_of_all_rows_at_once(found):
+    metric = PerExample(name="nll", higher_is_better=False)
+    rows = -np.log(MASS).astype(np.float32)[np.rint(X * 3).astype(int)].sum(1)
+    state = metric.update(metric.init(), {"values": rows, "index": np.arange(300)}, np.ones(300))
+    assert found["nll"][1:5] == pytest.approx(metric.compute(state)[:4], rel=1e-6)
 
 
 def test_bits_per_dim_is_nll_over_entries_and_log_2(found):

@@ -43,6 +43,9 @@ def test_files_that_belong_to_core_or_to_nobody_are_claimed(site):
     pretend_install(site, "stranger", "")
     files = ("artifex/__init__.py", "artifex/core/__init__.py", "artifex/stranger/__init__.py", "stranger_main.py")
     (site / "stranger-1.0.dist-info" / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    for file in files:
+        (site / file).parent.mkdir(parents=True, exist_ok=True)
+        (site / file).touch()
     assert foreign_claims() == (
         Claim("stranger", "artifex/__init__.py"),
         Claim("stranger", "artifex/core/__init__.py"),

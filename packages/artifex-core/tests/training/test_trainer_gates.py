@@ -5,9 +5,11 @@ Figures are counted, never timed.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,21 +112,30 @@ def test_a_step_makes_few_python_calls(k: int, most: int) -> None:
     assert (many - few) / 160 <= most
 
 
-def test_the_host_does_not_wait_for_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
-    value = jax._src.array.ArrayImpl._value
+@contextlib.contextmanager
+def counted_reads() -> Iterator[list[tuple[int, ...]]]:
+    """The shapes of the arrays that the host reads from the device in a block."""
+    kind, reads = jax._src.array.ArrayImpl, []
+    value = kind._value
 
     def read(array: Any) -> Any:
         reads.append(array.shape)
         return value.__get__(array)
 
+    kind._value = property(read)
+    try:
+        yield reads
+    finally:
+        kind._value = value
+
+
+def test_the_host_does_not_wait_for_steps() -> None:
     run = trainer(batch_size=8)
     run.fit(PAIRS, steps=2)
-    monkeypatch.setattr(jax._src.array.ArrayImpl, "_value", property(read))
     counts = []
     for steps in (100, 300):
-        reads.clear()
-        run.fit(PAIRS, steps=steps)
+        with counted_reads() as reads:
+            run.fit(PAIRS, steps=steps)
         counts.append(len(reads))
     print(f"reads from the device in 100 and 300 steps: {counts}")
     assert counts[0] == counts[1] <= 2  # the row at the end of each fit
@@ -203,7 +214,7 @@ def test_eight_devices_share_the_work(
     mesh = ShardingConfig(data_parallel_size=8)
     alone, shared = (trainer(widths, kind, m, **settings).lower(ROWS).compile() for m in (None, mesh))
     flops = shared.cost_analysis()["flops"] / alone.cost_analysis()["flops"]
-    size = sum(4 * (a * b + b) for a, b in zip(widths, widths[1:], strict=False))
+    size = sum(4 * (a * b + b) for a, b in itertools.pairwise(widths))
     bytes_ = all_reduced(shared.as_text())
     print(f"{kind.__name__} {settings}: FLOPs a device {flops:.4f}, all-reduced {bytes_ / size:.4f} of the parameters")
     assert flops <= 1.5 / 8

@@ -38,10 +38,10 @@ class Config:
         cls.tag = tag or words.lower()
 
     def __post_init__(self) -> None:
-        """Freeze and check every field; a subclass with checks of its own calls this first."""
+        """Check and freeze every field; a subclass with checks of its own calls this first."""
+        convert().check_fields(self)
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
-        convert().check_fields(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a file holds them."""
@@ -81,9 +81,21 @@ def convert() -> Any:
 
 @functools.cache
 def field_types(cls: type[Config]) -> dict[str, Any]:
-    """The types of a config's fields, in order."""
+    """The types of a config's fields, in order.
+
+    Raises:
+        TypeError: the class is no dataclass of its own, so that its fields would be overlooked.
+    """
     hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    names = [field.name for field in dataclasses.fields(cls)]
+    shared = [name for name, kind in hints.items() if ClassVar in (kind, typing.get_origin(kind))]
+    overlooked = [name for name in cls.__annotations__ if name not in (*names, *shared)]
+    if overlooked:
+        raise TypeError(
+            f"{cls.__name__}: expected a dataclass with a field {overlooked[0]!r}, got a plain class. "
+            "Write @dataclass(frozen=True, kw_only=True) above it."
+        )
+    return {name: hints[name] for name in names}
 
 
 def config_members(kind: Any) -> tuple[type[Config], ...]:
@@ -95,8 +107,8 @@ def config_members(kind: Any) -> tuple[type[Config], ...]:
 def freeze(value: Any) -> Any:
     """Lists as tuples and mappings as sorted tuples of pairs, to any depth."""
     if isinstance(value, Mapping):
-        pairs = cast(Mapping[str, Any], value).items()
-        return tuple(sorted((key, freeze(item)) for key, item in pairs))
+        pairs = cast(Mapping[Any, Any], value).items()
+        return tuple(sorted(((key, freeze(item)) for key, item in pairs), key=lambda pair: str(pair[0])))
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in cast(tuple[Any, ...], value))
     return value
@@ -118,7 +130,8 @@ def _plain(value: Any, kind: Any) -> Any:
 
 
 def _type_of(value: Config, kind: Any) -> dict[str, str]:
-    if kind is ModelConfig:
+    members = config_members(kind)
+    if ModelConfig in members:
         record = importlib.import_module("artifex.core.registry").record_of(value)
         return {} if record is None else {"type": record.name}
-    return {"type": value.tag} if len(config_members(kind)) > 1 else {}
+    return {"type": value.tag} if len(members) > 1 else {}

@@ -16,12 +16,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from artifex.core.config import Config, ModelConfig, config_members, field_types
-from artifex.core.errors import ConfigError, did_you_mean
+from artifex.core.config import Config, ModelConfig, config_members, field_types, freeze
+from artifex.core.errors import ConfigError, PluginConflict, did_you_mean
 
-FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\.?(inf|nan)", re.IGNORECASE)
+C = TypeVar("C", bound=Config)
+
+FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
 UNIONS = (typing.Union, types.UnionType)
 
 
@@ -42,14 +44,17 @@ class Place(NamedTuple):
 
     def report(self, text: str) -> None:
         """Note a mistake here."""
-        where = self.positions.get(self.path) or self.positions.get(self.path.rpartition(".")[0])
-        self.problems.append(f"{where + ': ' if where else ''}{self.path}: {text}")
+        path = self.path
+        while path and path not in self.positions:  # what a file does not say stands where its section does
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        where = f"{self.positions[path]}: " if path else ""
+        self.problems.append(f"{where}{self.path}: {text}")
 
 
 MISSING = object()  # stands for a value that has been reported
 
 
-def convert(cls: type[Config], tree: Any, *, path: str = "config", positions: Mapping[str, str] | None = None) -> Any:
+def convert(cls: type[C], tree: Any, *, path: str = "config", positions: Mapping[str, str] | None = None) -> C:
     """The config of class `cls` that plain values describe.
 
     Args:
@@ -57,6 +62,8 @@ def convert(cls: type[Config], tree: Any, *, path: str = "config", positions: Ma
 
     Raises:
         ConfigError: with a line for each mistake.
+        PluginConflict: two distributions claim the model that is named.
+        MissingDependency: the package of the model that is named is not installed.
     """
     place = Place(path, [], positions or {})
     made = _config(cls, tree, place)
@@ -82,52 +89,46 @@ def check_fields(config: Config) -> None:
 
 def _config(cls: type[Config], tree: Any, place: Place) -> Any:
     """A config from a mapping; MISSING after a report."""
-    tree = _mapping(tree)
-    if tree is None:
-        place.report(f"expected the fields of {cls.__name__} as a mapping. Write 'name: value' lines.")
+    if not isinstance(tree, Mapping):
+        place.report(f"expected the fields of {cls.__name__}, got {_shown(tree)}. Write 'name: value' lines.")
         return MISSING
     before = len(place.problems)
     kinds = field_types(cls)
     for name in tree:
         if name not in kinds:
-            hint = did_you_mean(str(name), kinds)
-            text = f"; {hint.strip()[0].lower()}{hint.strip()[1:]}" if hint else f". Fields: {', '.join(kinds)}."
+            hint = did_you_mean(str(name), kinds).replace(" Did", "; did")
+            text = hint or f". Fields: {', '.join(kinds) or 'none'}."
             place.at(str(name)).report(f"{cls.__name__} has no field {name!r}{text}")
     values = {name: _value(kinds[name], value, place.at(name)) for name, value in tree.items() if name in kinds}
     for field in dataclasses.fields(cls):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in tree:
             place.at(field.name).report(f"{cls.__name__} expects a value for {field.name!r}, got none. Add it.")
-    if len(place.problems) > before:
-        return MISSING
+    return MISSING if len(place.problems) > before else _made(cls, values, place)
+
+
+def _made(cls: type[Config], values: Mapping[str, Any], place: Place) -> Any:
+    """The config, unless a check of its own refuses it; the text of the check is kept, at the field that it names."""
     try:
         return cls(**values)
-    except ConfigError as error:
-        place.problems.extend(error.problems)
     except ValueError as error:
-        place.report(str(error))
+        for text in error.problems if isinstance(error, ConfigError) else (str(error),):
+            named = re.search(r"expected '(\w+)'", text)
+            (place.at(named[1]) if named and named[1] in values else place).report(text)
     return MISSING
-
-
-def _mapping(tree: Any) -> dict[str, Any] | None:
-    """A mapping, also from the tuple of pairs that a frozen one is."""
-    if isinstance(tree, Mapping):
-        return dict(tree)
-    pairs = isinstance(tree, tuple) and all(isinstance(item, tuple) and len(item) == 2 for item in tree)
-    return dict(tree) if pairs and all(isinstance(item[0], str) for item in tree) else None
 
 
 def _value(kind: Any, value: Any, place: Place) -> Any:
     """A value of type `kind`; MISSING after a report."""
-    if kind is ModelConfig:
-        return _model(value, place)
+    options = typing.get_args(kind) if typing.get_origin(kind) in UNIONS else (kind,)
     members = config_members(kind)
-    if members and not (value is None and type(None) in typing.get_args(kind)):
-        return _member(members, value, place)
-    origin = typing.get_origin(kind)
-    if origin in UNIONS:
-        return _either(typing.get_args(kind), value, place)
-    if origin is tuple:
+    others = [option for option in options if option not in (*members, type(None))]
+    is_none = value is None and type(None) in options
+    if members and not is_none and (not others or isinstance(value, Mapping | Config)):
+        return _model(value, place) if ModelConfig in members else _member(members, value, place)
+    if len(options) > 1:
+        return _either(options, value, place)
+    if typing.get_origin(kind) is tuple:
         return _tuple(typing.get_args(kind), value, place)
     try:
         return _scalar(kind, value)
@@ -143,35 +144,41 @@ def _member(members: Sequence[type[Config]], value: Any, place: Place) -> Any:
     tags = {member.tag: member for member in members}
     if isinstance(value, str) and len(members) > 1:
         value = {"type": value}  # a bare tag is short for the defaults of that type
-    tree = _mapping(value)
-    if tree is None or isinstance(value, Config):
+    if not isinstance(value, Mapping):
         names = " or ".join(member.__name__ for member in members)
         place.report(f"expected {names}, got {_shown(value)}. Give a mapping of its fields.")
         return MISSING
     if "type" in field_types(members[0]):
-        return _config(members[0], tree, place)
-    tag = tree.pop("type", members[0].tag)
-    if tag not in tags:
+        return _config(members[0], value, place)
+    tag = value.get("type", members[0].tag)
+    if not isinstance(tag, str) or tag not in tags:
         place.at("type").report(f"expected one of {sorted(tags)}, got {tag!r}.{did_you_mean(str(tag), tags)}")
         return MISSING
-    return _config(tags[tag], tree, place)
+    return _config(tags[tag], _without_type(value), place)
+
+
+def _without_type(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tree.items() if name != "type"}
 
 
 def _model(value: Any, place: Place) -> Any:
     """The config of a registered model, named by `type`."""
     if isinstance(value, ModelConfig):
         return value
-    tree = _mapping(value)
-    if tree is None or not isinstance(tree.get("type"), str):
-        place.report("expected a model as a mapping with its 'type'. Run 'artifex list-models' for the names.")
+    name = value.get("type") if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        advice = "Run 'artifex list-models' for the names."
+        place.report(f"expected a model as a mapping with its 'type', got {_shown(value)}. {advice}")
         return MISSING
     registry = importlib.import_module("artifex.core.registry")
     try:
-        record = registry.model_record(tree.pop("type"))
+        record = registry.model_record(name)
+    except PluginConflict:
+        raise  # a LookupError too, but with an exit code of its own
     except LookupError as error:
         place.at("type").report(str(error))
         return MISSING
-    return _config(registry.load_target(record.config), tree, place)
+    return _config(registry.load_target(record.config), _without_type(value), place)
 
 
 def _either(kinds: Sequence[Any], value: Any, place: Place) -> Any:
@@ -189,7 +196,9 @@ def _either(kinds: Sequence[Any], value: Any, place: Place) -> Any:
 
 
 def _tuple(kinds: Sequence[Any], value: Any, place: Place) -> Any:
-    """A tuple, item by item."""
+    """A tuple, item by item; a mapping may fill a tuple of pairs."""
+    if isinstance(value, Mapping) and kinds[1:] == (...,) and len(typing.get_args(kinds[0])) == 2:
+        value = freeze(value)
     if not isinstance(value, list | tuple):
         place.report(f"expected a list, got {_shown(value)}. Write [...].")
         return MISSING
@@ -204,26 +213,28 @@ def _tuple(kinds: Sequence[Any], value: Any, place: Place) -> Any:
 
 def _scalar(kind: Any, value: Any) -> Any:
     """A value that is no container."""
-    if kind is Any or (isinstance(kind, type) and type(value) is kind):
+    if kind is Any or (isinstance(kind, type) and type(value) is kind) or (kind is None and value is None):
         return value
     if typing.get_origin(kind) is Literal:
         return _choice(typing.get_args(kind), value)
-    if kind in (type(None), None):
-        if value is None:
-            return None
-    elif (kind is float and type(value) is int) or (
-        kind is float and isinstance(value, str) and FLOAT.fullmatch(value)
-    ):
-        return float(value)
-    elif kind is str and isinstance(value, bool):
-        raise Mistake(f'expected text, got {value}. Quote it: "{"yes" if value else "no"}" unquoted means {value}.')
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(_choice([member.value for member in kind], value.value if isinstance(value, Enum) else value))
-    elif kind is Path and isinstance(value, str | Path):
+    if kind is float and (type(value) is int or (isinstance(value, str) and FLOAT.fullmatch(value))):
+        return _float(value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(_choice([member.value for member in kind], value))
+    if kind is Path and isinstance(value, str | Path):
         return Path(value)
-    elif kind is tuple and isinstance(value, tuple):
-        return value
-    raise Mistake(f"expected {_kind_name(kind)}, got {_shown(value)}.")
+    if kind is tuple and isinstance(value, list):
+        return freeze(value)
+    if typing.get_origin(kind) is not None or kind in (list, dict, set):
+        raise Mistake(f"expected a field that can be frozen, got one annotated {kind!r}. Annotate it tuple[...].")
+    raise Mistake(f"expected {_kind_name(kind)}, got {_shown(value)}.{_quoting(value) if kind is str else ''}")
+
+
+def _float(value: int | str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise Mistake(f"expected a float, got {_shown(value)}, which is too large for one.") from error
 
 
 def _choice(choices: Sequence[Any], value: Any) -> Any:
@@ -231,7 +242,14 @@ def _choice(choices: Sequence[Any], value: Any) -> Any:
         if type(choice) is type(value) and choice == value:
             return choice
     shown = ", ".join(map(repr, choices))
-    raise Mistake(f"expected one of {shown}, got {_shown(value)}.{did_you_mean(str(value), map(str, choices))}")
+    hint = _quoting(value) if any(isinstance(choice, str) for choice in choices) else ""
+    hint = hint or did_you_mean(str(value), map(str, choices))
+    raise Mistake(f"expected one of {shown}, got {_shown(value)}.{hint}")
+
+
+def _quoting(value: Any) -> str:
+    """What to do where YAML 1.1 read a word as a truth value, with a leading space."""
+    return f' Quote it: "{"yes" if value else "no"}" unquoted means {value}.' if isinstance(value, bool) else ""
 
 
 def _shown(value: Any) -> str:

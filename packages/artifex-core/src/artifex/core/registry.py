@@ -169,7 +169,7 @@ def record_of(thing: Any) -> ModelRecord | None:
     classes = sorted({record.model for record in found})
     if len(classes) > 1:
         raise PluginConflict(
-            f"{name}: expected the config of one model, got {' and '.join(classes)}. Give each a config class of its own."
+            f"{name}: expected the config of one model, got {' and '.join(classes)}. Give each a config class."
         )
     return found[0] if found else None
 

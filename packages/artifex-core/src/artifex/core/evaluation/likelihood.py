@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -26,8 +25,8 @@ class PerExample:
 
     name: str
     higher_is_better: bool
-    version: ClassVar[int] = 1
-    needs: ClassVar[frozenset[str]] = frozenset({"values"})
+    version: int = 1
+    needs: frozenset[str] = frozenset({"values"})
 
     def init(self) -> Kept:
         """No examples."""

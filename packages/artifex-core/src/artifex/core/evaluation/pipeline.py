@@ -42,7 +42,7 @@ class EvaluationPipeline:
         metrics: names, or "auto" for all that apply.
         extractors: of features; pixels when empty.
         n_samples: drawn from the model; as many as there are data, at most 2,000, when None.
-        mesh: the model's arrays are used where they lie; it is only recorded.
+        mesh: the model's arrays are used where they lie; its axes stand in the provenance.
         ledger: a `Ledger` that keeps the results.
     """
 
@@ -118,6 +118,7 @@ class EvaluationPipeline:
             "n": len(source),
             "n_samples": 0 if samples is None else len(samples),
             "seed": self.seed,
+            "mesh": None if self.mesh is None else dict(self.mesh.shape),
             "versions": {"python": platform.python_version()}
             | {name: importlib.metadata.version(name) for name in PACKAGES},
         }

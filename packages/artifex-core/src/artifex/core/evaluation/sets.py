@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -59,8 +59,8 @@ class SetMetric:
     least: float = -math.inf  # that the value can be; its interval ends there
     largest: float = math.inf
     most: int = 5000  # rows that are kept
-    version: ClassVar[int] = 1
-    needs: ClassVar[frozenset[str]] = frozenset({"real", "fake"})
+    version: int = 1
+    needs: frozenset[str] = frozenset({"real", "fake"})
 
     def init(self) -> State:
         """No rows."""

@@ -25,6 +25,6 @@ def problem_of(kind: str, record: Any) -> str:
             return f"register_{kind}: expected {name!r} as 'module:object', got {value!r}. Write an import string."
         if name in TUPLES and not isinstance(value, tuple):
             return f"register_{kind}: expected {name!r} as a tuple, got {value!r}. Write (…,)."
-    if isinstance(record, ModelRecord) and not (isinstance(record.name, str) and NAME.fullmatch(record.name)):
+    if isinstance(record, ModelRecord) and not NAME.fullmatch(str(record.name)):
         return f"register_models: expected a name of [a-z][a-z0-9_]*, got {record.name!r}. Rename the model."
     return ""

@@ -29,7 +29,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import pluggy
 
@@ -192,7 +192,7 @@ def _collect(manager: pluggy.PluginManager, identity: str) -> list[tuple[str, An
     for caller in manager.get_hookcallers(manager.get_plugin(identity)) or ():
         kind = caller.name.removeprefix("register_")
         ours = [hook.function for hook in caller.get_hookimpls() if hook.plugin_name == identity]
-        found += [(kind, record) for function in ours for record in _checked(kind, function())]
+        found += [(kind, record) for function in ours for record in _checked(kind, cast(Iterable[Any], function()))]
     return found
 
 

@@ -35,14 +35,14 @@ def origin(distribution: str) -> str:
 
 
 def foreign_claims() -> tuple[Claim, ...]:
-    """Files by which another distribution hides or overwrites ours: `artifex/__init__.py`, and all of `artifex/core`."""
-    claims = [
+    """Files by which another distribution hides or overwrites ours: `artifex/__init__.py`, all of `artifex/core`."""
+    found: Any = importlib_metadata.distributions()
+    return tuple(
         Claim(distribution.name, str(file))
-        for distribution in importlib_metadata.distributions()
+        for distribution in found
         for file in distribution.files or ()
         if file.parts[:1] == ("artifex",) and _is_ours(file, distribution.name)
-    ]
-    return tuple(claims)
+    )
 
 
 def _is_ours(file: PurePath, distribution: str) -> bool:
