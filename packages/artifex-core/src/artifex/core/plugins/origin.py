@@ -36,7 +36,7 @@ def origin(distribution: str) -> str:
 
 def foreign_claims() -> tuple[Claim, ...]:
     """Files by which another distribution hides or overwrites ours: `artifex/__init__.py`, all of `artifex/core`."""
-    found: Any = importlib_metadata.distributions()
+    found: Any = importlib_metadata.distributions()  # pyright: ignore[reportUnknownMemberType]
     return tuple(
         Claim(distribution.name, str(file))
         for distribution in found
