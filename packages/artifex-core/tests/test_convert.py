@@ -212,6 +212,15 @@ def test_the_text_of_a_check_is_kept_at_the_field_that_it_names(tree, line):
     assert error.value.problems == (line,)
 
 
+def test_a_bad_value_is_reported_beside_an_unknown_field():
+    with pytest.raises(ConfigError) as error:
+        convert(PickyConfig, {"k": 0, "hihg": 2})
+    assert error.value.problems == (
+        "config.hihg: PickyConfig has no field 'hihg'; did you mean 'high'?",
+        "config.k: PickyConfig: expected 'k' >= 1, got 0.",
+    )
+
+
 @pytest.mark.usefixtures("toy")
 def test_a_model_s_type_is_looked_up_in_the_registry():
     config = convert(HolderConfig, {"model": {"type": "toy", "size": 5}, "others": [{"type": "toy"}]})

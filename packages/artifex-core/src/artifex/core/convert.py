@@ -100,11 +100,17 @@ def _config(cls: type[Config], tree: Any, place: Place) -> Any:
             text = hint or f". Fields: {', '.join(kinds) or 'none'}."
             place.at(str(name)).report(f"{cls.__name__} has no field {name!r}{text}")
     values = {name: _value(kinds[name], value, place.at(name)) for name, value in tree.items() if name in kinds}
-    for field in dataclasses.fields(cls):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and field.name not in tree:
-            place.at(field.name).report(f"{cls.__name__} expects a value for {field.name!r}, got none. Add it.")
-    return MISSING if len(place.problems) > before else _made(cls, values, place)
+    absent = [field.name for field in dataclasses.fields(cls) if _required(field) and field.name not in tree]
+    for name in absent:
+        place.at(name).report(f"{cls.__name__} expects a value for {name!r}, got none. Add it.")
+    if absent or any(value is MISSING for value in values.values()):
+        return MISSING
+    made = _made(cls, values, place)  # beside an unknown field too: a bad value is a mistake of its own
+    return made if len(place.problems) == before else MISSING
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _made(cls: type[Config], values: Mapping[str, Any], place: Place) -> Any:

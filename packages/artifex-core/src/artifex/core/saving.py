@@ -131,7 +131,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_weights(folder: Path, sha256: str) -> dict[str, Array]:
-    from safetensors.flax import load
+    from safetensors.flax import load_file
 
     content = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -139,7 +139,7 @@ def _read_weights(folder: Path, sha256: str) -> dict[str, Array]:
             f"load_model: expected weights with SHA-256 {sha256[:12]}…, got a missing or damaged {folder / WEIGHTS}. "
             "Save the model again."
         )
-    return load(content)
+    return load_file(folder / WEIGHTS)  # safetensors' own `load` of bytes knows no bfloat16
 
 
 def _fitting(folder: Path, weights: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, Array]:
