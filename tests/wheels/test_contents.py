@@ -72,7 +72,7 @@ def test_there_is_one_entry_point_of_the_group(wheel):
 
 def test_only_sources_are_shipped(wheel):
     endings = {Path(name).suffix for name in shipped(wheel)}
-    assert endings <= {".py", ".typed", ".yaml", ".toml", ".txt", ".html", ".css", ".svg", ".npz", ".tmpl"}
+    assert endings <= {".py", ".pyi", ".typed", ".yaml", ".toml", ".txt", ".html", ".css", ".svg", ".npz", ".tmpl"}
     assert not any("test" in Path(name).parts for name in shipped(wheel))
     assert sum(info.file_size for info in wheel.infolist()) < LIMIT
 
