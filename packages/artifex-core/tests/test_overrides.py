@@ -36,9 +36,19 @@ def test_a_bare_name_is_opened():
     assert apply_overrides({"data": "digits"}, ["data.flat=true"]) == {"data": {"type": "digits", "flat": True}}
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"), [("a.b", "expected PATH=VALUE"), ("a.b.c=1", "expected a section at 'a.b'")]
-)
+def test_an_empty_section_is_filled():
+    assert apply_overrides({"mesh": None}, ["mesh.x=2"]) == {"mesh": {"x": 2}}
+
+
+@pytest.mark.parametrize("text", ["2020-01-01", "9" * 5000, "[" * 3000])
+def test_what_is_no_plain_value_stays_text(text):
+    assert apply_overrides({}, [f"a={text}"]) == {"a": text}
+
+
+BAD = [("a.b", "expected PATH=VALUE"), ("a..b=1", "expected PATH=VALUE"), ("a.b.c=1", "expected a section at 'a.b'")]
+
+
+@pytest.mark.parametrize(("setting", "message"), BAD)
 def test_bad_settings_are_named(setting, message):
     with pytest.raises(ConfigError, match=message):
         apply_overrides({"a": {"b": 3}}, [setting])

@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from artifex.core.plugins.records import API_VERSION
-
 __version__ = "0.1.0.dev0"
 _HOME = {
     "config": "BaseConfig Config ModelConfig",
@@ -20,6 +18,7 @@ _HOME = {
     "extensions": "ExtendedModel ModelExtension",
     "mesh": "ShardingConfig create_mesh",
     "model": "GenerativeModel",
+    "plugins.records": "API_VERSION",
     "protocols": "GenerativeModelProtocol Modality ModelAdapter",
     "registry": "ModelRegistry create_model list_models register_model",
     "saving": "load_model",
@@ -28,7 +27,7 @@ _HOME = {
     "training.trainer": "Trainer",
 }
 _MODULE = {name: f"artifex.core.{module}" for module, names in _HOME.items() for name in names.split()}
-__all__ = ["API_VERSION", "__version__", *_MODULE]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *_MODULE]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from artifex.core.config import Config, config_members, field_types
+from artifex.core.config import Config, ModelConfig, config_members, field_types
 from artifex.core.errors import ConfigError
 
 
@@ -34,14 +36,16 @@ def apply_overrides(tree: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     result = copy.deepcopy(dict(tree))
     for setting in settings:
         path, sign, text = setting.partition("=")
-        if not sign or not path:
+        if not sign or not all(path.strip().split(".")):
             raise ConfigError(f"--set: expected PATH=VALUE, got {setting!r}. For example: --set model.latent_dim=8")
         *parents, last = path.strip().split(".")
         here: Any = result
         for i, name in enumerate(parents):
             if isinstance(here, dict) and isinstance(here.get(name), str):
                 here[name] = {"type": here[name]}  # a bare name is short for {type: name}
-            here = here.setdefault(name, {}) if isinstance(here, dict) else None
+            if isinstance(here, dict) and here.get(name) is None:
+                here[name] = {}  # a section that is not there, or empty
+            here = here[name] if isinstance(here, dict) else None
             if not isinstance(here, dict):
                 raise ConfigError(f"--set {path}: expected a section at {'.'.join(parents[: i + 1])!r}, got a value.")
         if last == "type" and here.get("type") != literal(text):
@@ -53,9 +57,10 @@ def apply_overrides(tree: Mapping[str, Any], settings: Sequence[str]) -> dict[st
 def literal(text: str) -> Any:
     """A TOML literal's value, or the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, brackets without end
         return None if text.strip() in ("null", "none", "None") else text
+    return text if isinstance(value, datetime.date | datetime.time) else value
 
 
 def differences(a: Any, b: Any, path: str = "") -> Iterator[Difference]:
@@ -86,6 +91,8 @@ def _object(cls: type[Config], tag: str | None = None) -> dict[str, Any]:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
+    if kind is ModelConfig:
+        return {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}
     members = config_members(kind)
     if members:
         options = [_object(member, member.tag if len(members) > 1 else None) for member in members]
@@ -117,4 +124,6 @@ def _json(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     return value.value if isinstance(value, Enum) else value
