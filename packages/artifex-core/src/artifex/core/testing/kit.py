@@ -28,13 +28,14 @@ from artifex.core.data.source import ArraySource
 from artifex.core.errors import ConfigError
 from artifex.core.evaluation.pipeline import Scorer
 from artifex.core.leaves import flatten, merge, select
-from artifex.core.mesh import ShardingConfig
+from artifex.core.mesh import ShardingConfig, create_mesh
 from artifex.core.prob.noise import RowRngs
 from artifex.core.protocols import Autoencoder, GenerativeModelProtocol, Likelihood
 from artifex.core.registry import load_target
 from artifex.core.saving import load_model
 from artifex.core.testing.events import traced
 from artifex.core.testing.subject import Subject, subject
+from artifex.core.training.config import OptimizerConfig
 from artifex.core.training.trainer import Trainer
 
 HEAVY = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax", "yaml", "rich")
@@ -255,11 +256,14 @@ def _sample_elsewhere(saved: Path, folder: Path, s: Subject) -> np.ndarray:
 
 
 def check_resume(s: Subject) -> None:
-    """10 + 10 steps through a checkpoint equal 20, bit for bit, with averaging on."""
+    """10 + 10 steps through a checkpoint equal 20, bit for bit, with averaging, a schedule and parts of batches on."""
+    schedule = OptimizerConfig(learning_rate=3e-3, schedule="cosine", warmup_steps=5)
+    parts = 2 if s.additive and s.n % 2 == 0 else 1
+    settings: dict[str, Any] = {"steps": 20, "ema_decay": 0.9, "grad_accum": parts, "optimizer": schedule}
     with tempfile.TemporaryDirectory() as folder:
-        whole = s.trainer(steps=20, ema_decay=0.9)
+        whole = s.trainer(**settings)
         whole.fit(s.batch)
-        first = s.trainer(steps=20, ema_decay=0.9, run_dir=f"{folder}/run")
+        first = s.trainer(**settings, run_dir=f"{folder}/run")
         first.fit(s.batch, steps=10)
         second = Trainer.resume(f"{folder}/run", model=s.build(seed=1))
         second.fit(s.batch)
@@ -268,17 +272,21 @@ def check_resume(s: Subject) -> None:
 
 
 def check_sharded(s: Subject) -> None:
-    """On all devices, by data and by fsdp, the losses are those of one device."""
+    """On all devices, by data, by fsdp and by both beside tensor, the losses are those of one device."""
     devices = jax.device_count()
     expect(devices > 1, f"one device only; set JAX_NUM_CPU_DEVICES=8 (got {devices})")
     shards = next(n for n in (8, 4, 2, 1) if n <= devices and s.n % n == 0)
     single = s.trainer(steps=5).fit(s.batch)
-    for fsdp in (False, True):
-        mesh = ShardingConfig(data_parallel_size=shards, fsdp_enabled=fsdp, fsdp_min_weight_size=16)
-        rows = s.trainer(steps=5, mesh=mesh).fit(s.batch)
-        for one, many in zip(single, rows, strict=True):
-            for name in (name for name in one if name.split("/")[-1] == "loss"):
-                close(many[name], one[name], 1e-5, f"{name} at step {one['step']:.0f} with fsdp={fsdp}")
+    meshes: dict[str, Any] = {
+        "data": ShardingConfig(data_parallel_size=shards),
+        "fsdp": ShardingConfig(data_parallel_size=shards, fsdp_enabled=True, fsdp_min_weight_size=16),
+    }
+    if shards == 8:
+        meshes["2 x 2 x 2"] = create_mesh(data=2, fsdp=2, tensor=2)
+    for name, mesh in meshes.items():
+        for one, many in zip(single, s.trainer(steps=5, mesh=mesh).fit(s.batch), strict=True):
+            for term in (term for term in one if term.split("/")[-1] == "loss"):
+                close(many[term], one[term], 1e-5, f"{term} at step {one['step']:.0f} on the mesh {name}")
 
 
 def check_bfloat16(s: Subject) -> None:
