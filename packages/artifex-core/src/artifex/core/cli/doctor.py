@@ -29,7 +29,7 @@ PACKAGES = (
     "grain",
     "scikit-learn",
 )
-OPTIONAL = {"tensorboardX": "tensorboard", "wandb": "wandb", "pyarrow": "parquet"}
+OPTIONAL = {"tensorboardX": "tensorboard", "wandb": "wandb"}
 DEVICES = "import jax; print(', '.join(str(d) for d in jax.devices()))"
 PATIENCE = 120.0  # seconds; a driver that hangs is as broken as one that ends the process
 
