@@ -84,7 +84,8 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.step = 0
         self._module = model
-        self._position: Mapping[str, Any] | None = None  # of the data, from a checkpoint
+        self._position: Mapping[str, Any] | None = None  # of the data, for the next checkpoint
+        self._resume_at: Mapping[str, Any] | None = None  # of the data, from a checkpoint
 
         def initial(arrays: Mapping[str, jax.Array]) -> TrainState:
             return initial_state(merge(layout, arrays), owned, made)
@@ -132,8 +133,9 @@ class Trainer:
             KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint was written first.
         """
         feed = self._feed(data)
-        if self._position is not None:
-            feed.seek(self._position)
+        if self._resume_at is not None:
+            feed.seek(self._resume_at)
+            self._resume_at = None
         end = self.config.steps if steps is None else self.step + steps
         with self._running(end) as stop:
             journal = Journal(self.run, self.callbacks, self.config.nonfinite, self.config.batch_size)
@@ -223,7 +225,7 @@ class Trainer:
         arrays = {name: as_like(restored.arrays[name], leaf) for name, leaf in own.items()}
         self._leaves = jax.tree.leaves(unnamed(arrays, self.state))
         self.step = restored.step
-        self._position = restored.meta["data"]
+        self._position = self._resume_at = restored.meta["data"]
         assign(self._module, self._arrays())
 
     def _signature(self) -> dict[str, Any]:
@@ -245,6 +247,8 @@ class Trainer:
             if self.run is not None:
                 stack.enter_context(self.run.lock())
                 self.run.truncate_metrics(self.step)  # rows of a future that was given up
+            if self._checkpoints is not None:
+                stack.callback(self._checkpoints.wait)  # however the fit ends, what was begun is written
             stop = stack.enter_context(stop_on_signal())
             stack.enter_context(self.placement.active())
             stack.callback(lambda: assign(self._module, self._arrays()))
@@ -261,10 +265,10 @@ class Trainer:
         task, about, most = self._prepare(feed, seed)
         journal.names = about.names
         none = metrics = jax.device_put(about.no_metrics(), self.placement.data)
-        window, in_flight = feed.window(self.step, min(most, end - self.step)), collections.deque()
+        window, in_flight = None, collections.deque()
         while self.step < end and stop.signal is None:
             k = most if end - self.step >= most else 1
-            if self.step + k > window.until:
+            if window is None or self.step + k > window.until:
                 window = feed.window(self.step, k)
             run, due = self._program(task, k), self._next_due(end)
             step, leaves, arrays, until = self.step, self._leaves, window.arrays, min(window.until, end)
