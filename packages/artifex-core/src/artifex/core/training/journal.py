@@ -17,6 +17,7 @@ from artifex.core.errors import RunError
 from artifex.core.training.callbacks import Callback
 from artifex.core.training.config import Policy
 from artifex.core.training.run_dir import RunDir
+from artifex.core.training.utilisation import utilisation
 
 MOST_IN_A_ROW = 20  # steps left out one after the other, after which going on makes no sense
 
@@ -37,6 +38,7 @@ class Journal:
         self.rows: list[dict[str, float]] = []
         self.pending: list[Pending] = []
         self.names: tuple[str, ...] = ()
+        self.flops: float | None = None  # of a step on one device, where its peak is known
         self.clock: tuple[int, float] | None = None  # step and time of the last row
 
     def tick(self, step: int) -> None:
@@ -82,6 +84,10 @@ class Journal:
             row["left_out"] = float(values[-1, 0])
         if due.steps_per_s is not None:
             row |= {"steps_per_s": due.steps_per_s, "examples_per_s": due.steps_per_s * self.batch_size}
+            share = (
+                None if self.flops is None else utilisation(self.flops, due.steps_per_s, jax.devices()[0].device_kind)
+            )
+            row |= {} if share is None else {"mfu": share}
         return row
 
     def _judge(self, step: int, left_out: int, in_a_row: int) -> None:

@@ -15,7 +15,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ from artifex.core.training.run_dir import RunDir
 from artifex.core.training.signals import Stop, stop_on_signal
 from artifex.core.training.state import TrainState, check_accumulation, initial_state, named, ownership, unnamed
 from artifex.core.training.step import Plan
+from artifex.core.training.utilisation import peak_flops
 
 IN_FLIGHT = 4  # calls under way at most; more would only hold memory
 log = logging.getLogger("artifex")
@@ -281,6 +282,9 @@ class Trainer:
                     in_flight.popleft().block_until_ready()
             before, self.step = self.step, step
             if journal.clock is None:
+                if peak_flops(jax.devices()[0].device_kind) is not None:
+                    lowered = cast(Any, self._program(task, 1)).lower(leaves, metrics, arrays, seed)
+                    journal.flops = lowered.compile().cost_analysis().get("flops")
                 journal.tick(step)
             if self._passed(self.config.log_every, before) or step >= end:
                 journal.push(step, metrics)
