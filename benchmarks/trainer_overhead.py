@@ -5,8 +5,8 @@ same services at a step of about 5 ms, and at most 60 µs a step at a tiny one; 
 and is faster on the tiny one. Peers in the same run: `nnx.jit` as its tutorial shows it, and an eager torch loop where
 torch is there.
 
-Every figure is CPU time, the least of `ROUNDS` interleaved rounds; the reference is measured first and last, and the
-run is inconclusive where the two differ by more than 5 %.
+Every figure is CPU time, the least of `ROUNDS` interleaved rounds; the reference is measured twice, and the run is
+inconclusive where the two differ by more than 5 %.
 
     python benchmarks/trainer_overhead.py
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from artifex.core.data.resident import gather, order_window
 from artifex.core.leaves import flatten
 from artifex.core.nn.mlp import MLP
 
-ROUNDS = 9
+ROUNDS = 15
 RATE = 1e-3
 N_ROWS = 4096
 
@@ -213,9 +214,10 @@ def compare(size: Size) -> None:
         loops["torch, eager"] = torch_loop(size)
     loops["bare again"] = bare_loop(size)
     times: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(ROUNDS):
-        for name, run in loops.items():
-            times[name].append(cpu(run))
+    for turn in range(ROUNDS):
+        # Shuffled, since a loop's time depends on which one ran before it.
+        for name in random.Random(turn).sample(list(loops), len(loops)):
+            times[name].append(cpu(loops[name]))
     best = {name: min(values) / size.steps * 1e6 for name, values in times.items()}
     base = min(best["bare"], best["bare again"])
     drift = abs(best["bare"] - best["bare again"]) / base

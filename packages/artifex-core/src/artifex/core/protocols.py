@@ -61,6 +61,19 @@ class Autoencoder(Protocol):
 
 
 @runtime_checkable
+class Bijective(Protocol):
+    """A model that is an invertible map from data to base samples."""
+
+    def forward(self, x: Array, **kwargs: Any) -> tuple[Array, Float[Array, " batch"]]:
+        """(z, log |det ∂z/∂x|), nats, one value per example."""
+        ...
+
+    def inverse(self, z: Array, **kwargs: Any) -> tuple[Array, Float[Array, " batch"]]:
+        """(x, log |det ∂x/∂z|), nats, one value per example."""
+        ...
+
+
+@runtime_checkable
 class Translator(Protocol):
     """A model that maps one kind of data to another."""
 

@@ -1,7 +1,7 @@
 """The conformance kit: what every registered model must do, ours or a stranger's.
 
-A check is a function of a `Subject` that raises AssertionError. Mandatory checks run for every model; the others for
-models that declare a capability.
+A check is a function of a `Subject` that raises AssertionError. Mandatory checks run for every model; those of
+`capabilities` for models that declare one.
 """
 
 from __future__ import annotations
@@ -26,33 +26,21 @@ from flax import nnx
 from artifex.core.config import ModelConfig
 from artifex.core.data.source import ArraySource
 from artifex.core.errors import ConfigError
-from artifex.core.evaluation.pipeline import Scorer
+from artifex.core.evaluation.scoring import Scorer
 from artifex.core.leaves import flatten, merge, select
 from artifex.core.mesh import ShardingConfig, create_mesh
-from artifex.core.prob.noise import RowRngs
-from artifex.core.protocols import Autoencoder, GenerativeModelProtocol, Likelihood
+from artifex.core.protocols import Autoencoder, Bijective, GenerativeModelProtocol, Likelihood
 from artifex.core.registry import load_target
 from artifex.core.saving import load_model
+from artifex.core.testing.capabilities import BY_CAPABILITY, check_bound_rises
 from artifex.core.testing.events import traced
+from artifex.core.testing.expect import close, expect
 from artifex.core.testing.subject import Subject, subject
 from artifex.core.training.config import OptimizerConfig
 from artifex.core.training.trainer import Trainer
 
 HEAVY = ("jax", "jaxlib", "numpy", "flax", "optax", "orbax", "yaml", "rich")
 Check = Callable[[Subject], None]
-
-
-def expect(condition: Any, message: str) -> None:
-    """Fail with a message."""
-    if not condition:
-        raise AssertionError(message)
-
-
-def close(a: Any, b: Any, tolerance: float, message: str) -> None:
-    """Fail where two arrays differ by more than a tolerance, relative to their size."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    scale = max(1.0, float(np.abs(b).max(initial=0)))
-    expect(a.shape == b.shape and np.abs(a - b).max(initial=0) <= tolerance * scale, f"{message}: {a} and {b}")
 
 
 def check_record(s: Subject) -> None:
@@ -67,7 +55,8 @@ def check_record(s: Subject) -> None:
         f"{kind.__name__} is no frozen ModelConfig",
     )
     declared = set(s.record.capabilities)
-    for capability, protocol in (("autoencoder", Autoencoder), ("likelihood", Likelihood)):
+    protocols = {"autoencoder": Autoencoder, "bijective": Bijective, "likelihood": Likelihood}
+    for capability, protocol in protocols.items():
         has = isinstance(model, protocol)
         expect(
             has == (capability in declared),
@@ -303,64 +292,6 @@ def check_bfloat16(s: Subject) -> None:
     expect(not products or share >= 0.95, f"{share:.2f} of {len(products)} products are bfloat16")
 
 
-def check_bound_rises(s: Subject) -> None:
-    """Training raises the model's own log-likelihood, or its bound, of the batch."""
-    scores = [_mean_score(s, model) for model in (s.trained.before, s.trained.after)]
-    expect(scores[1] > scores[0], f"the mean score went from {scores[0]} to {scores[1]} nats")
-
-
-def _mean_score(s: Subject, model: Any) -> float:
-    layout, arrays = flatten(model)
-
-    def run(arrays: Any, key: jax.Array) -> jax.Array:
-        module = merge(layout, arrays)
-        module.eval()
-        x, given = jnp.asarray(s.batch["x"]), jax.tree.map(jnp.asarray, s.conditions(s.n))
-        if isinstance(module, Scorer):
-            return next(iter(module.scores(x, rngs=RowRngs(key), **given).values())).mean()
-        return module.log_prob(x, **given).mean()
-
-    return float(np.mean([jax.jit(run)(arrays, jax.random.key(i)) for i in range(8)]))
-
-
-def check_autoencoder(s: Subject) -> None:
-    """Training brings decode(encode(x)) nearer to x."""
-    errors = []
-    for model in (s.trained.before, s.trained.after):
-        model.eval()
-        x = jnp.asarray(s.batch["x"])
-        errors.append(float(jnp.mean((model.decode(model.encode(x)) - x) ** 2)))
-    expect(errors[1] < errors[0], f"the squared error went from {errors[0]} to {errors[1]}")
-
-
-def check_conditional(s: Subject) -> None:
-    """Another condition changes the loss and the samples."""
-    model = s.trained.after
-    name = model.conditions[0]
-    rolled = np.roll(np.asarray(s.batch[name]), 1, axis=0)
-    a, b = s.losses(s.batch), s.losses({**s.batch, name: rolled})
-    expect(any(float(a[k]) != float(b[k]) for k in a if k.endswith("/loss")), "the loss ignores the condition")
-    given = s.conditions(s.n)
-    x = np.asarray(model.sample(s.n, rngs=nnx.Rngs(0), **given))
-    y = np.asarray(model.sample(s.n, rngs=nnx.Rngs(0), **{**given, name: rolled}))
-    expect(not np.array_equal(x, y), "the samples ignore the condition")
-
-
-def check_likelihood(s: Subject) -> None:
-    """exp(log_prob) integrates to 1 on a grid, for events of one or two numbers."""
-    model = s.trained.after
-    shape = ArraySource(s.batch).spec.shape
-    size = int(np.prod(shape))
-    if size > 2:
-        return
-    reach = 4 * float(np.abs(s.batch["x"]).max()) + 4
-    side = np.linspace(-reach, reach, 4001 if size == 1 else 401)
-    grid = np.stack(np.meshgrid(*[side] * size), -1).reshape(-1, *shape).astype(np.float32)
-    model.eval()
-    mass = float(np.exp(np.asarray(model.log_prob(jnp.asarray(grid)), np.float64)).sum()) * (side[1] - side[0]) ** size
-    expect(abs(mass - 1) < 1e-2, f"the density integrates to {mass}")
-
-
 MANDATORY: dict[str, Check] = {
     "record": check_record,
     "config": check_config,
@@ -375,11 +306,6 @@ MANDATORY: dict[str, Check] = {
     "resume": check_resume,
     "sharded": check_sharded,
     "bfloat16": check_bfloat16,
-}
-BY_CAPABILITY: dict[str, Check] = {
-    "autoencoder": check_autoencoder,
-    "conditional": check_conditional,
-    "likelihood": check_likelihood,
 }
 
 
