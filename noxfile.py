@@ -30,7 +30,12 @@ JAX = {
     "XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"),
 }
 
+# Tests compile each program for a few calls: half of the compiler's work would not pay.
+QUICK = JAX | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+os.environ["UV_COMPILE_BYTECODE"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every child process would parse jax anew, two seconds each
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
@@ -78,7 +83,7 @@ def install_tools(session: nox.Session, *groups: str) -> None:
 
 def pytest(session: nox.Session, *args: str) -> None:
     """pytest on two workers; tests that share a compiled model stay together."""
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", *args, *session.posargs, env=JAX)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", *args, *session.posargs, env=QUICK)
 
 
 @session()
@@ -250,7 +255,7 @@ def isolated(session: nox.Session, package: str) -> None:
         shutil.copy(ROOT / name, outside / name)
     with session.chdir(outside):
         args = ["-n", "2", "--dist", "loadgroup", "-m", "not slow and not faults", "tests", *session.posargs]
-        session.run(python, "-m", "pytest", *args, external=True, env=JAX)
+        session.run(python, "-m", "pytest", *args, external=True, env=QUICK)
 
 
 @session(default=False)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from artifex.core.registry import register_model
+from artifex.core.registry import register_model, registry
 from artifex.core.testing import kit
 from artifex.core.testing.subject import Subject
 from artifex.vae import VAE, VAEConfig
@@ -41,6 +41,11 @@ class ByPosition(VAE):
     def generate(self, n_samples=1, *, temperature=1.0, mean=True, rngs=None):
         z = temperature * self.prior.sample(n_samples, self.rngs_or_own(rngs))
         return self.coder.mean(z - z.mean(0))
+
+
+@pytest.fixture(autouse=True)
+def no_mutant_stays(monkeypatch):
+    monkeypatch.setattr(registry, "in_process", dict(registry.in_process))
 
 
 MUTANTS = [

@@ -70,4 +70,7 @@ def beta_tc_vae() -> Example:
 
 def vq_vae() -> Example:
     """A VQ-VAE of 4 × 4 pictures with 2 × 2 codes."""
-    return VQVAEConfig(output_dim=(4, 4, 1), channels=(8,), n_residual=1, n_codes=8, code_dim=4), bars()
+    batch = bars()
+    # Equal pictures would tie between codes, and rounding would choose.
+    batch["x"] += 0.1 * np.random.default_rng(1).normal(size=batch["x"].shape).astype(np.float32)
+    return VQVAEConfig(output_dim=(4, 4, 1), channels=(8,), n_residual=1, n_codes=8, code_dim=4), batch

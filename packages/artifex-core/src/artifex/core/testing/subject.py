@@ -11,15 +11,16 @@ import numpy as np
 from flax import nnx
 
 from artifex.core.config import ModelConfig
-from artifex.core.leaves import flatten, merge
+from artifex.core.leaves import Layout, flatten, merge
 from artifex.core.model import GenerativeModel
 from artifex.core.registry import load_target, registry
+from artifex.core.testing.events import traced
 from artifex.core.training.config import OptimizerConfig, TrainerConfig
 from artifex.core.training.objective import Objective, StepContext, training_spec
 from artifex.core.training.trainer import Trainer
 
 LEARN_STEPS = 100
-OPTIMIZER = OptimizerConfig(learning_rate=3e-3)
+OPTIMIZER = OptimizerConfig(learning_rate=3e-3, schedule="cosine", warmup_steps=5)
 
 
 class Trained(NamedTuple):
@@ -28,6 +29,7 @@ class Trained(NamedTuple):
     before: Any
     after: Any
     rows: list[dict[str, float]]
+    traced_again: list[str]  # what was traced after the first steps
 
 
 class Subject:
@@ -62,42 +64,60 @@ class Subject:
         names = load_target(self.record.model).conditions
         return {name: self.batch[name][np.arange(n) % self.n] for name in names}
 
+    @functools.cached_property
+    def parts(self) -> int:
+        """In how many parts a batch is computed."""
+        return 2 if self.additive and self.n % 2 == 0 else 1
+
     def trainer(self, model: GenerativeModel | None = None, **settings: Any) -> Trainer:
-        """A trainer of a new model on the whole batch."""
+        """A trainer of a new model on the whole batch, with every service on.
+
+        All checks use these settings, because each other program would have to be compiled for every model.
+        """
         options = {name: settings.pop(name) for name in ("mesh", "run_dir") if name in settings}
-        config = TrainerConfig(
-            **{"steps": 20, "batch_size": self.n, "log_every": 1, "optimizer": OPTIMIZER, **settings}
-        )
+        services = {"ema_decay": 0.9, "grad_accum": self.parts, "optimizer": OPTIMIZER, "log_every": 1}
+        config = TrainerConfig(**{"steps": LEARN_STEPS, "batch_size": self.n, **services, **settings})
         return Trainer(model or self.build(), config, **options)
 
     @functools.cached_property
     def trained(self) -> Trained:
         """The model before and after training on one batch."""
         model = self.build()
-        trainer = self.trainer(model, steps=LEARN_STEPS)
+        trainer = self.trainer(model)
         before = trainer.model()
-        rows = trainer.fit(self.batch)
-        return Trained(before, trainer.model(), rows)
+        trainer.fit(self.batch, steps=2)
+        with traced() as events:
+            rows = trainer.fit(self.batch)
+        return Trained(before, trainer.model(), rows, events)
 
-    def losses(
-        self, batch: Mapping[str, Any], seed: int = 0, *, jit: bool = True, train: bool = False
-    ) -> dict[str, Any]:
-        """Loss terms of every objective on a batch, with fixed noise."""
-        layout, arrays = flatten(self.build())
+    @functools.cached_property
+    def first_row(self) -> dict[str, Any]:
+        """The first row of the batch, which counts."""
+        return {**{name: x[:1] for name, x in self.batch.items()}, "mask": np.ones(1, np.float32)}
 
-        def run(arrays: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
-            terms: dict[str, Any] = {}
-            for objective in self.objectives:
-                model = merge(layout, arrays)
-                model.train() if train else model.eval()
-                context = StepContext(jax.numpy.asarray(1000), 1000, nnx.Rngs(key))
-                values = objective.loss(model, batch, context)
-                terms |= {f"{objective.name}/{name}": value for name, value in values.items()}
-            return terms
+    def losses(self, batch: Mapping[str, Any], *, jit: bool = True) -> dict[str, Any]:
+        """Loss terms of every objective on a batch, with fixed noise, in evaluation mode."""
+        _, arrays = flatten(self.build())
+        run = self._compiled_losses if jit else self._losses
+        return run(arrays, jax.tree.map(jax.numpy.asarray, dict(batch)), jax.random.key(0))
 
-        return (jax.jit(run) if jit else run)(
-            arrays, jax.tree.map(jax.numpy.asarray, dict(batch)), jax.random.key(seed)
-        )
+    @functools.cached_property
+    def _compiled_losses(self) -> Any:
+        return jax.jit(self._losses)
+
+    def _losses(self, arrays: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
+        terms: dict[str, Any] = {}
+        for objective in self.objectives:
+            model = merge(self._layout, arrays)
+            model.eval()
+            context = StepContext(jax.numpy.asarray(1000), 1000, nnx.Rngs(key))
+            values = objective.loss(model, batch, context)
+            terms |= {f"{objective.name}/{name}": value for name, value in values.items()}
+        return terms
+
+    @functools.cached_property
+    def _layout(self) -> Layout:
+        return flatten(self.build())[0]
 
 
 @functools.cache
