@@ -27,9 +27,11 @@ def test_order_is_that_of_data_in_memory_for_any_number_of_threads(threads):
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_read_disjoint_parts_that_make_up_the_batch(count):
-    parts = [labels(GrainStream(SOURCE, BATCH, SEED, process=(index, count)), 6) for index in range(count)]
+    size = BATCH // count
+    slices = [slice(i * size, (i + 1) * size) for i in range(count)]
+    parts = [labels(GrainStream(SOURCE, BATCH, SEED, rows=rows), 6) for rows in slices]
     assert np.array_equal(np.concatenate(parts, axis=1), EXPECTED[:6])
-    assert len(parts[0][0]) == BATCH // count
+    assert len(parts[0][0]) == size
 
 
 def test_position_is_json_and_belongs_to_the_batch_handed_out_last():
@@ -62,11 +64,6 @@ def test_a_position_of_other_data_is_refused(source, batch_size, seed, named):
     state = GrainStream(SOURCE, BATCH, SEED).get_state()
     with pytest.raises(ConfigError, match=f"GrainStream: expected the data .* got others: .*{named}"):
         GrainStream(source, batch_size, seed).set_state(state)
-
-
-def test_a_batch_that_processes_cannot_share_is_refused():
-    with pytest.raises(ConfigError, match=r"expected a number that 3 processes share equally, got 4. Use 3"):
-        GrainStream(SOURCE, BATCH, SEED, process=(0, 3))
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
+from artifex.core.plugins import ModelRecord, PluginInfo, ShardingRule, hookimpl
 
 PLUGIN = PluginInfo(api=(1, 0), summary="variational autoencoders")
 
@@ -42,3 +42,14 @@ def register_models() -> tuple[ModelRecord, ...]:
         _record("beta_tc_vae", "BetaTCVAE", "weight on the total correlation of the codes",
                 "Chen et al., Isolating Sources of Disentanglement, arXiv:1802.04942", 2018, "autoencoder"),
     )  # fmt: skip
+
+
+@hookimpl
+def register_sharding_rules() -> tuple[ShardingRule, ...]:
+    """Layers of an encoder or decoder by turns split by column and by row, so that two of them meet once."""
+    layers = r"^coder/(encoder|decoder)/mlp/layers"
+    return (
+        ShardingRule(layers + r"/\d*[02468]/kernel$", (None, "tensor")),
+        ShardingRule(layers + r"/\d*[02468]/bias$", ("tensor",)),
+        ShardingRule(layers + r"/\d*[13579]/kernel$", ("tensor", None)),
+    )

@@ -1,9 +1,7 @@
 """Larger data through grain: batches prefetched by threads, with a position that can be saved.
 
-The order is that of data in memory (eq. 3 of `order`), whatever the number of threads and processes. Of each batch of
-B rows, process p of P reads the rows
-
-    pB/P, …, (p + 1)B/P − 1.                                                                                     (1)
+The order is that of data in memory (eq. 3 of `order`), whatever the number of threads and processes. Of each batch, a
+process reads the rows that its devices compute on.
 """
 
 from __future__ import annotations
@@ -22,25 +20,18 @@ class GrainStream:
     """An endless iterator of batches of a source.
 
     Args:
-        process: (index, count) of this process; each reads its part of every batch (eq. 1).
+        rows: those of every batch that this process reads.
         threads: how many batches are read at a time.
 
     Raises:
-        ConfigError: a batch larger than the data, or one that the processes cannot share equally.
+        ConfigError: a batch larger than the data.
     """
 
     def __init__(
-        self, source: Source, batch_size: int, seed: int, *, process: tuple[int, int] = (0, 1), threads: int = 2
+        self, source: Source, batch_size: int, seed: int, *, rows: slice = slice(None), threads: int = 2
     ) -> None:
-        index, count = process
         check_batch_size(batch_size, len(source))
-        if batch_size % count:
-            raise ConfigError(
-                f"trainer.batch_size: expected a number that {count} processes share equally, got {batch_size}. "
-                f"Use {batch_size // count * count or count}."
-            )
-        self.source, self.batch_size, self.seed = source, batch_size, seed
-        self.part = slice(index * batch_size // count, (index + 1) * batch_size // count)  # eq. 1
+        self.source, self.batch_size, self.seed, self.rows = source, batch_size, seed, rows
         self.iterator = self._open(threads)
 
     def _open(self, threads: int) -> Any:
@@ -51,7 +42,7 @@ class GrainStream:
 
     def batch(self, step: int) -> Arrays:
         """This process's part of batch `step`."""
-        return self.source.take(batch_rows(len(self.source), self.batch_size, step, self.seed)[self.part])
+        return self.source.take(batch_rows(len(self.source), self.batch_size, step, self.seed)[self.rows])
 
     def __iter__(self) -> GrainStream:
         return self

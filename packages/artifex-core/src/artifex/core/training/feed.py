@@ -7,7 +7,7 @@ the run is example perm_e[r mod n] of epoch e = ⌊r / n⌋, and step s reads th
 so the position is the step, epochs follow each other without a gap, and no example is lost or seen twice in an epoch.
 The order of some epochs lies on the devices too; the host replaces it when it is used up.
 
-Anything else streams: the host hands over one batch a step.
+Anything else streams: the host hands over one batch a step, and of several processes each reads its own rows of it.
 """
 
 from __future__ import annotations
@@ -67,6 +67,22 @@ class Places(NamedTuple):
     data: Any = None  # of data in memory
     streamed: Any = None  # of batches from the host, [k, row, ...]
     rows: Any = None  # of the batch that a step computes on
+
+    def own_rows(self, batch_size: int) -> slice:
+        """The rows of a batch that this process's devices compute on."""
+        if self.rows is None:
+            return slice(0, batch_size)
+        places = self.rows.addressable_devices_indices_map((batch_size,)).values()
+        spans = [index[0].indices(batch_size) for index in places]
+        return slice(min(first for first, _, _ in spans), max(last for _, last, _ in spans))
+
+    def put(self, batches: Mapping[str, np.ndarray], batch_size: int) -> dict[str, Array]:
+        """This process's rows of some batches, [k, row, ...], as parts of the whole."""
+        if jax.process_count() == 1:
+            return jax.device_put(dict(batches), self.streamed)
+        whole = {name: (len(x), batch_size, *x.shape[2:]) for name, x in batches.items()}
+        make = jax.make_array_from_process_local_data
+        return {name: make(self.streamed, x, whole[name]) for name, x in batches.items()}
 
 
 HERE = Places()
@@ -148,12 +164,17 @@ def rows_of_step(arrays: Any, step: Int[Array, ""], index: Any, batch_size: int)
 
 
 class Stream:
-    """An iterator of host batches; it can be resumed if it has `get_state` and `set_state`."""
+    """An iterator of host batches; it can be resumed if it has `get_state` and `set_state`.
+
+    Of several processes, each one's iterator gives the rows that its own devices compute on.
+    """
 
     def __init__(
         self, batches: Iterator[Any], batch_size: int, places: Places = HERE, *, transform: Transform | None = None
     ) -> None:
-        self.batches, self.place = batches, places.streamed
+        self.batches, self.places = batches, places
+        rows = places.own_rows(batch_size)
+        self.n_rows = rows.stop - rows.start
         self.reader = Reader(pick_streamed, batch_size, transform, places.rows)
         self.ahead: list[dict[str, np.ndarray]] = []  # a batch that was looked at
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -164,7 +185,8 @@ class Stream:
         if not self.ahead:
             self.ahead.append(self._next(0))
         return {
-            name: jax.ShapeDtypeStruct((1, *x.shape), jnp.asarray(x[:0]).dtype) for name, x in self.ahead[0].items()
+            name: jax.ShapeDtypeStruct((1, self.reader.batch_size, *x.shape[1:]), jnp.asarray(x[:0]).dtype)
+            for name, x in self.ahead[0].items()
         }
 
     def window(self, step: int, k: int) -> Window:
@@ -173,7 +195,7 @@ class Stream:
         stacked = {name: np.stack([batch[name] for batch in taken]) for name in taken[0]}
         if isinstance(self.batches, Resumable):
             self.state = self.batches.get_state()
-        return Window(jax.device_put(stacked, self.place), step + k)
+        return Window(self.places.put(stacked, self.reader.batch_size), step + k)
 
     def _next(self, step: int) -> dict[str, np.ndarray]:
         batch = next(self.batches, None)
@@ -184,9 +206,9 @@ class Stream:
             )
         arrays = {name: np.asarray(x) for name, x in batch.items()}
         shapes = {name: x.shape for name, x in arrays.items()}
-        if {len(x) for x in arrays.values()} != {self.reader.batch_size} or self.shapes not in ({}, shapes):
+        if {len(x) for x in arrays.values()} != {self.n_rows} or self.shapes not in ({}, shapes):
             raise ValueError(
-                f"Trainer: expected batches of {self.reader.batch_size} rows and of one shape, got {shapes} at step "
+                f"Trainer: expected batches of {self.n_rows} rows and of one shape, got {shapes} at step "
                 f"{step}, after {self.shapes}. Pad or drop what is left over."
             )
         self.shapes = shapes
@@ -219,5 +241,6 @@ def make_feed(data: Any, batch_size: int, seed: int, places: Places = HERE) -> F
     check_batch_size(batch_size, len(source))
     one = source.take(np.arange(1))
     if len(source) * sum(x.nbytes for x in one.values()) > RESIDENT_BYTES:
-        return Stream(GrainStream(source, batch_size, seed), batch_size, places, transform=source.transform)
+        batches = GrainStream(source, batch_size, seed, rows=places.own_rows(batch_size))
+        return Stream(batches, batch_size, places, transform=source.transform)
     return Resident(source, batch_size, seed, places)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from artifex.core.errors import ConfigError
+from artifex.core.leaves import as_like, as_plain
 from artifex.core.mesh import (
     PlacementRow,
     ShardingConfig,
@@ -59,6 +61,14 @@ class Placement(NamedTuple):
     def active(self) -> contextlib.AbstractContextManager[Any]:
         """Trace and call under the mesh, where there is one."""
         return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+
+    def whole(self, arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The arrays themselves, or where several processes hold parts of them, whole ones on this process's device."""
+        if jax.process_count() == 1 or self.mesh is None:
+            return arrays
+        plain = {path: as_plain(array) for path, array in arrays.items()}
+        everywhere = jax.jit(lambda parts: parts, out_shardings=replicated(self.mesh))(plain)
+        return {path: as_like(np.asarray(everywhere[path]), array) for path, array in arrays.items()}
 
     def build(self, initial: Callable[..., TrainState], *args: Any) -> TrainState:
         """The state that `initial(*args)` traces, made where it belongs."""

@@ -1,12 +1,20 @@
-"""Signals that ask a run to stop: seen at the next step, so that a checkpoint can be written first."""
+"""Signals that ask a run to stop: seen at the next step, so that a checkpoint can be written first.
+
+Several processes must stop at the same step. There jax's own watch on SIGTERM agrees on one, and SIGINT is passed on
+to it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,6 +30,16 @@ class Stop:
             raise KeyboardInterrupt  # asked twice: at once
         self.signal = signal.Signals(number)
 
+    def asked(self, step: int) -> bool:
+        """Whether to stop before this step; several processes all ask, and all hear the same."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            self.signal = signal.SIGTERM
+        return self.signal is not None
+
+
+def _pass_on(number: int, frame: Any) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
@@ -30,7 +48,10 @@ def stop_on_signal() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    old = {number: signal.signal(number, stop) for number in STOPPING}
+    handlers: dict[signal.Signals, Any] = dict.fromkeys(STOPPING, stop)
+    if jax.process_count() > 1:
+        handlers = {signal.SIGINT: _pass_on}
+    old = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield stop
     finally:

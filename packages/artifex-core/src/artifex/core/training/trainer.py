@@ -28,6 +28,7 @@ from artifex.core.data.source import Source
 from artifex.core.leaves import as_like, as_plain, assign, flatten, merge
 from artifex.core.mesh import ShardingConfig
 from artifex.core.model import GenerativeModel
+from artifex.core.processes import is_writer
 from artifex.core.protocols import ChecksData
 from artifex.core.registry import create_model
 from artifex.core.saving import save_model
@@ -234,12 +235,12 @@ class Trainer:
         return {"model": self._module.config.to_dict()}
 
     def _arrays(self, *, ema: bool = False) -> dict[str, jax.Array]:
-        """The model's arrays by path."""
+        """The model's arrays by path, whole ones where several processes hold parts."""
         state = self.state
         arrays = {**state.params, **state.variables}
         if ema:
             arrays |= {path: mean.astype(arrays[path].dtype) for path, mean in state.ema.items()}
-        return arrays
+        return self.placement.whole(arrays)
 
     @contextlib.contextmanager
     def _running(self, end: int) -> Iterator[Stop]:
@@ -267,13 +268,13 @@ class Trainer:
         journal.names = about.names
         none = metrics = jax.device_put(about.no_metrics(), self.placement.data)
         window, in_flight = None, collections.deque()
-        while self.step < end and stop.signal is None:
+        while self.step < end and not stop.asked(self.step):
             k = most if end - self.step >= most else 1
             if window is None or self.step + k > window.until:
                 window = feed.window(self.step, k)
             run, due = self._program(task, k), self._next_due(end)
             step, leaves, arrays, until = self.step, self._leaves, window.arrays, min(window.until, end)
-            while step < due and step + k <= until and stop.signal is None:
+            while step < due and step + k <= until and not stop.asked(step):
                 leaves, metrics = run(leaves, metrics, arrays, seed)
                 self._leaves = leaves
                 step += k
@@ -339,7 +340,9 @@ class Trainer:
             arrays = self._arrays(ema=ema)
             journal.write({"step": self.step, **held_out_losses(self.plan, arrays, held_out, self.step)})
         if self.run is not None and self._passed(self.config.sample_every, before):
-            write_samples(self.model(ema), self.run.samples, self.step, self.config.seed)
+            model = self.model(ema)
+            if is_writer():
+                write_samples(model, self.run.samples, self.step, self.config.seed)
         if self._passed(self.config.save_every, before):
             journal.flush()
             self.save(feed.position())
@@ -359,7 +362,9 @@ class Trainer:
                 self.save(feed.position())
             self._checkpoints.wait()
             if stop.signal is None and self.step >= self.config.steps:
-                save_model(self.model(self.config.ema_decay is not None), self.run.model)
+                model = self.model(self.config.ema_decay is not None)
+                if is_writer():
+                    save_model(model, self.run.model)
         self._position = feed.position()
         if stop.signal is not None:
             saved = "" if self.run is None else f" A checkpoint was written; go on with: artifex resume {self.run.path}"
