@@ -44,8 +44,10 @@ class ByPosition(VAE):
 
 
 @pytest.fixture(autouse=True)
-def no_mutant_stays(monkeypatch):
-    monkeypatch.setattr(registry, "in_process", dict(registry.in_process))
+def no_mutant_stays():
+    before = dict(registry.in_process)
+    yield
+    registry.in_process = before
 
 
 MUTANTS = [
