@@ -47,11 +47,11 @@ def test_a_linear_field_is_the_matrix_exponential_and_its_log_det_the_trace(x64,
 
 def test_the_inverse_undoes_the_forward_direction(x64):
     ode = evaluating(linear(MATRIX, tolerance=1e-10))
-    z, log_det = ode.forward(jnp.asarray(x64))
-    x, back = ode.inverse(z)
+    z, log_det = jax.jit(ode.forward)(jnp.asarray(x64))
+    x, back = jax.jit(ode.inverse)(z)
     np.testing.assert_allclose(x, x64, atol=1e-8)
     np.testing.assert_allclose(back, -log_det, atol=1e-8)
-    np.testing.assert_allclose(ode.sample(z), x, atol=1e-8)
+    np.testing.assert_allclose(jax.jit(ode.sample)(z), x, atol=1e-8)
 
 
 def test_time_runs_from_data_to_base(x64):
@@ -63,9 +63,13 @@ def test_time_runs_from_data_to_base(x64):
 
 def test_log_det_of_a_curved_field_equals_the_jacobian_of_the_solution(x64):
     ode = evaluating(ODE(lambda x, t, context: jnp.sin(x @ MATRIX) * jnp.cos(3 * t)[:, None], (3,), tolerance=1e-10))
-    x = jnp.asarray(x64)
-    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda row: ode.forward(row[None])[0][0])))(x)
-    np.testing.assert_allclose(ode.forward(x)[1], np.linalg.slogdet(jacobian)[1], atol=1e-7)
+
+    @jax.jit
+    def both(x):
+        return ode.forward(x)[1], jax.vmap(jax.jacfwd(lambda row: ode.forward(row[None])[0][0]))(x)
+
+    log_det, jacobian = both(jnp.asarray(x64))
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-7)
 
 
 def test_the_mean_of_hutchinson_is_the_trace(x64):
@@ -86,7 +90,7 @@ def test_beyond_sixteen_dimensions_noise_gives_an_unbiased_log_det_that_one_solv
         matrix = np.random.default_rng(0).standard_normal((17, 17)) / 17
         ode = evaluating(linear(matrix))
         x = jnp.ones((2000, 17))
-        estimates = np.asarray(ode.forward(x, rngs=nnx.Rngs(0))[1])
+        estimates = np.asarray(jax.jit(lambda x: ode.forward(x, rngs=nnx.Rngs(0)))(x)[1])
         assert estimates.std() > 0
         assert abs(estimates.mean() - np.trace(matrix)) < 4 * estimates.std() / np.sqrt(2000)
         # With one v for a whole solve of a linear field the integral is vᵀ M v: of the values that signs can give.
@@ -94,46 +98,43 @@ def test_beyond_sixteen_dimensions_noise_gives_an_unbiased_log_det_that_one_solv
         possible = np.einsum("ni,ij,nj->n", v, matrix, v)
         assert estimates.min() >= possible.min() - 0.1
         assert abs(estimates.std() - possible.std()) < 0.05 * possible.std()
-        np.testing.assert_allclose(ode.forward(x[:2])[1], np.trace(matrix), atol=1e-10)  # without noise: exact
+        np.testing.assert_allclose(jax.jit(ode.forward)(x[:2])[1], np.trace(matrix), atol=1e-10)  # without noise: exact
 
 
 def test_rk4_is_of_order_four(x64):
     exact = x64 @ exponential(MATRIX).T
-    errors = [
-        np.abs(rk4(lambda y, t: y @ MATRIX.T, jnp.asarray(x64), TO_BASE, n) - exact).max() for n in (10, 20, 40)
-    ]
+    solve = jax.jit(lambda y, n: rk4(lambda y, t: y @ MATRIX.T, y, TO_BASE, n), static_argnums=1)
+    errors = [np.abs(solve(jnp.asarray(x64), n) - exact).max() for n in (10, 20, 40)]
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 4, atol=0.15)
 
 
 def test_the_tableau_has_the_order_conditions():
-    full = np.zeros((7, 7))
-    for i, row in enumerate(A):
-        full[i + 1, : len(row)] = row
-    c, b = np.array([0.0, *C]), full[6]
+    full = np.concatenate([np.zeros((1, 7)), A])
+    c, b = np.concatenate([[0], C]), full[6]
     np.testing.assert_allclose(full.sum(1), c, atol=1e-14)
     for order in range(1, 6):
         np.testing.assert_allclose(b @ c ** (order - 1), 1 / order, atol=1e-14)
-    embedded = b - np.array(ERROR)
+    embedded = b - ERROR
     for order in range(1, 5):
         np.testing.assert_allclose(embedded @ c ** (order - 1), 1 / order, atol=1e-14)
     np.testing.assert_allclose(b @ full @ c**2, 1 / 12, atol=1e-14)
     np.testing.assert_allclose(b @ full @ full @ c, 1 / 24, atol=1e-14)
 
 
-@pytest.mark.parametrize("tolerance", [1e-4, 1e-7, 1e-10])
-def test_the_error_follows_the_tolerance(x64, tolerance):
-    z = evaluating(linear(3 * MATRIX, tolerance=tolerance)).forward(jnp.asarray(x64))[0]
+def test_the_error_follows_the_tolerance(x64):
+    solve = jax.jit(lambda y, tau: dopri5(lambda y, t: 3 * y @ MATRIX.T, y, TO_BASE, tolerance=tau, max_steps=1000))
     exact = x64 @ exponential(3 * MATRIX).T
-    # Errors of single steps add up over the span.
-    assert np.abs(z - exact).max() < 50 * tolerance * np.abs(exact).max()
+    for tolerance in (1e-4, 1e-7, 1e-10):
+        # Errors of single steps add up over the span.
+        assert np.abs(solve(jnp.asarray(x64), tolerance) - exact).max() < 50 * tolerance * np.abs(exact).max()
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
-    ode = evaluating(ODE(lambda x, t, context: jnp.sin(x**2), (2,)))
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2)), jnp.float32)
-    wild = jnp.concatenate([x, jnp.full((1, 2), 30.0)])
-    # Equal up to how a wider batch is vectorised; a step shared by the batch would differ at 1e-5.
-    np.testing.assert_allclose(ode.forward(wild)[0][:3], ode.forward(x)[0], rtol=1e-6)
+def test_a_row_does_not_depend_on_its_neighbours(x64):
+    ode = evaluating(ODE(lambda x, t, context: jnp.sin(x**2), (3,), tolerance=1e-4))
+    forward = jax.jit(ode.forward)
+    wild = np.concatenate([x64, np.full((1, 3), 30.0)])
+    # Equal up to how a wider batch is vectorised; a step shared by the batch would differ by the tolerance.
+    np.testing.assert_allclose(forward(jnp.asarray(wild))[0][:4], forward(jnp.asarray(x64))[0], rtol=1e-11)
 
 
 def test_training_gives_the_gradient_of_the_solution(x64):
@@ -150,10 +151,10 @@ def test_training_gives_the_gradient_of_the_solution(x64):
 
 
 def test_a_solver_out_of_steps_names_tolerance_time_and_count():
-    ode = evaluating(linear(50 * MATRIX, tolerance=1e-6, max_steps=5))
+    ode = evaluating(linear(50 * MATRIX[:2, :2], tolerance=1e-6, max_steps=5))
     with pytest.raises(ValueError, match=r"reach t = 1 at tolerance 1e-06, got to t = 0\.\d+ in 5 steps \(2 of 2 rows"):
-        ode.forward(jnp.ones((2, 3)))
-    assert np.isnan(jax.jit(ode.forward)(jnp.ones((2, 3)))[0]).all()  # never a wrong number
+        ode.forward(jnp.ones((2, 2)))
+    assert np.isnan(jax.jit(ode.forward)(jnp.ones((2, 2)))[0]).all()  # never a wrong number
 
 
 def test_a_field_without_a_value_is_refused():

@@ -20,18 +20,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from artifex.core.prob import noise
+from artifex.flow.bijector import Context, Data, Event, Fast, Mapped, PerRow
 
 Rows = Float[Array, "batch width"]
-PerRow = Float[Array, " batch"]
 Derivative = Callable[[Rows, PerRow], Rows]  # of (y, t)
 Field = Callable[..., Array]  # of (x, t, context): the velocity of each row
 Span = tuple[float, float]
@@ -39,16 +40,18 @@ TO_BASE, TO_DATA = (0.0, 1.0), (1.0, 0.0)
 EXACT_UP_TO = 16  # dimensions; beyond, D products cost more than the noise of one
 
 # Row i of A gives the argument of stage i + 2 from the stages before it; the last row is the step of order 5 itself.
-A = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+A = np.array(
+    [
+        [1 / 5, 0, 0, 0, 0, 0, 0],
+        [3 / 40, 9 / 40, 0, 0, 0, 0, 0],
+        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0, 0],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0, 0],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0, 0],
+        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0],
+    ]
 )
-C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
-ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+C = np.array([1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
+ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
 FIRST_STEP = 0.05  # of the whole span; one that is too long is refused and cut
 
 
@@ -72,12 +75,12 @@ class ODE(nnx.Module):
         max_steps: tries of Dopri5 before it gives up.
     """
 
-    fast: Literal["both", "forward", "inverse"] = "both"
+    fast: Fast = "both"
 
     def __init__(
         self,
         field: Field,
-        event_shape: tuple[int, ...],
+        event_shape: Event,
         *,
         n_steps: int = 20,
         tolerance: float = 1e-5,
@@ -88,24 +91,18 @@ class ODE(nnx.Module):
         self.n_steps, self.tolerance, self.max_steps = n_steps, tolerance, max_steps
         self.deterministic = False  # nnx's switch for evaluation
 
-    def forward(
-        self, x: Float[Array, "batch *event"], context: Array | None = None, *, rngs: nnx.Rngs | None = None
-    ) -> tuple[Float[Array, "batch *event"], PerRow]:
+    def forward(self, x: Data, context: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Mapped:
         """(z, log |det ∂z/∂x|); with `rngs` and more than 16 dimensions the trace is estimated (eq. 4)."""
         return self.transport(x, TO_BASE, context, rngs=rngs)
 
-    def inverse(
-        self, z: Float[Array, "batch *event"], context: Array | None = None, *, rngs: nnx.Rngs | None = None
-    ) -> tuple[Float[Array, "batch *event"], PerRow]:
+    def inverse(self, z: Data, context: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Mapped:
         """(x, log |det ∂x/∂z|)."""
         return self.transport(z, TO_DATA, context, rngs=rngs)
 
-    def transport(
-        self, x: Float[Array, "batch *event"], span: Span, context: Array | None = None, *, rngs: nnx.Rngs | None
-    ) -> tuple[Float[Array, "batch *event"], PerRow]:
+    def transport(self, x: Data, span: Span, context: Context | None, *, rngs: nnx.Rngs | None) -> Mapped:
         """x moved over a span of time, with the log-determinant (eq. 2)."""
         velocity = self._velocity(context)
-        trace = self._trace(velocity, x, rngs)
+        trace = self._trace(x, rngs)
         rows = x.reshape(len(x), -1)
 
         def derivative(y: Rows, t: PerRow) -> Rows:
@@ -113,22 +110,23 @@ class ODE(nnx.Module):
             return jnp.concatenate([dx, dlog_det[:, None]], -1)
 
         moved = self._solve(derivative, jnp.concatenate([rows, jnp.zeros_like(rows[:, :1])], -1), span)
-        return moved[:, :-1].reshape(x.shape), moved[:, -1]
+        return Mapped(moved[:, :-1].reshape(x.shape), moved[:, -1])
 
-    def sample(self, z: Float[Array, "batch *event"], context: Array | None = None) -> Float[Array, "batch *event"]:
+    def sample(self, z: Data, context: Context | None = None) -> Data:
         """x alone, which needs no trace."""
         return self._solve(self._velocity(context), z.reshape(len(z), -1), TO_DATA).reshape(z.shape)
 
-    def _velocity(self, context: Array | None) -> Derivative:
+    def _velocity(self, context: Context | None) -> Derivative:
         def velocity(rows: Rows, t: PerRow) -> Rows:
             return self.field(rows.reshape(len(rows), *self.event_shape), t, context).reshape(rows.shape)
 
         return velocity
 
-    def _trace(self, velocity: Derivative, x: Array, rngs: nnx.Rngs | None) -> Callable[..., tuple[Rows, PerRow]]:
-        if rngs is None or math.prod(self.event_shape) <= EXACT_UP_TO:
+    def _trace(self, x: Data, rngs: nnx.Rngs | None) -> Callable[..., tuple[Rows, PerRow]]:
+        width = math.prod(self.event_shape)
+        if rngs is None or width <= EXACT_UP_TO:
             return exact_trace
-        v = 2.0 * noise.bernoulli(rngs, jnp.full((len(x), math.prod(self.event_shape)), 0.5)).astype(x.dtype) - 1
+        v = 2 * noise.bernoulli(rngs, jnp.full((len(x), width), 0.5)).astype(x.dtype) - 1
         return lambda f, rows: hutchinson_trace(f, rows, v)
 
     def _solve(self, derivative: Derivative, y: Rows, span: Span) -> Rows:
@@ -190,11 +188,17 @@ def dopri5(f: Derivative, y: Rows, span: Span, *, tolerance: float, max_steps: i
 def attempt(f: Derivative, s: Solution, tolerance: float) -> Solution:
     """One step of each row, kept where its error is small enough (eq. 6)."""
     h = jnp.minimum(s.h, 1 - s.t)
-    slopes, y = [s.slope], s.y
-    for weights, c in zip(A, C, strict=True):
-        y = s.y + h[:, None] * sum(a * k for a, k in zip(weights, slopes, strict=True))
-        slopes.append(f(y, s.t + c * h))
-    e = h[:, None] * sum(w * k for w, k in zip(ERROR, slopes, strict=True))
+
+    def stage(slopes: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Rows]:
+        weights, c, i = row
+        y = s.y + h[:, None] * jnp.tensordot(weights, slopes, 1)
+        return slopes.at[i].set(f(y, s.t + c * h)), y
+
+    # A loop over the stages, so that the field is compiled once.
+    none = jnp.zeros((len(ERROR), *s.y.shape), s.y.dtype).at[0].set(s.slope)
+    tableau = (jnp.asarray(A, s.y.dtype), jnp.asarray(C, s.y.dtype), jnp.arange(1, len(ERROR)))
+    slopes, arguments = jax.lax.scan(stage, none, tableau)
+    y, e = arguments[-1], h[:, None] * jnp.tensordot(jnp.asarray(ERROR, s.y.dtype), slopes, 1)
     # The size of steps has no gradient: the derivative of a solution is that of the steps that were taken.
     scaled = jax.lax.stop_gradient(e / (tolerance + tolerance * jnp.maximum(jnp.abs(s.y), jnp.abs(y))))
     size = jnp.sqrt((scaled**2).mean(-1))
