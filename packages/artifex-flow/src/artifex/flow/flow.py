@@ -59,6 +59,10 @@ class Dequantiser(Protocol):
         """(x + Δu, D log Δ)."""
         ...
 
+    def restore(self, x: Data) -> Data:
+        """The level whose gap x lies in."""
+        ...
+
 
 class FlowOutputs(TypedDict):
     """The forward pass."""
@@ -128,10 +132,11 @@ class Flow(GenerativeModel):
         temperature: float | Float[Array, ""] = 1.0,
         rngs: nnx.Rngs | None = None,
     ) -> Data:
-        """Samples; `temperature` scales the deviation of the base (eq. 2)."""
+        """Samples, levels where the data have them; `temperature` scales the deviation of the base (eq. 2)."""
         c = self.context(y, n_samples)
         z = self.base.sample(n_samples, self.rngs_or_own(rngs), c, temperature=temperature)
-        return self.bijector.inverse(z, c).value
+        x = self.bijector.inverse(z, c).value
+        return x if self.dequantise is None else self.dequantise.restore(x)
 
     def sample_and_log_prob(
         self, n_samples: int = 1, *, y: Condition | None = None, rngs: nnx.Rngs | None = None
@@ -205,14 +210,13 @@ def row_weights(values: Float[Array, "batch *event"], batch: Batch) -> PerRow:
 
 def initialise_once(model: Flow, batch: Batch, ctx: StepContext) -> None:
     """Set the `FromData` variables from this batch, if none was seen before."""
+    # Noise is drawn out here, because a branch of `cond` may not move a stream on.
+    x = batch["x"] if model.dequantise is None else model.dequantise(batch["x"], ctx.rngs).value
     layout, arrays = flatten(model)
     names = sorted(select(model, FromData))
 
     def fill() -> dict[str, Array]:
         fresh = merge(layout, arrays)
-        x = batch["x"]
-        if fresh.dequantise is not None:
-            x = fresh.dequantise(x, ctx.rngs).value
         context = fresh.context(batch.get("y") if fresh.conditions else None, len(x))
         initialise(fresh.bijector, x, context, row_weights(x, batch))
         fresh.initialised[...] = jnp.ones((), bool)
@@ -261,6 +265,10 @@ def check_levels(model: Flow, spec: DataSpec) -> None:
             f"{type(model).__name__}: expected data of {model.dequantise.levels} levels, got "
             f"{'continuous data, perhaps dequantised before' if levels is None else levels}. "
             "Let the recipe dequantise, once, and set its levels to those of the data."
+        )
+    if model.dequantise is not None and (spec.low, spec.high) != (0, 1):
+        raise ValueError(
+            f"{type(model).__name__}: expected data in [0, 1], got [{spec.low}, {spec.high}]. Scale the data."
         )
 
 
