@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ class PerceptronBody(nnx.Module):
         self.width = widths[-1]
         self.layers = nnx.List(
             nnx.Linear(i, o, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
-            for i, o in zip(widths[:-1], widths[1:], strict=True)
+            for i, o in itertools.pairwise(widths)
         )
 
     def __call__(self, x: Vector) -> Vector:

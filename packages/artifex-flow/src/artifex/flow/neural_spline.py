@@ -21,6 +21,10 @@ from typing import Literal
 
 from flax import nnx
 
+from artifex.core.config import Config
+from artifex.core.nn.masked import MADE
+from artifex.core.nn.mlp import Activation
+from artifex.flow.autoregressive import Autoregressive, Solve
 from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
 from artifex.flow.couple import Coupling, Pointwise, passing
@@ -31,6 +35,23 @@ from artifex.flow.spline import Spline
 
 
 @dataclass(frozen=True, kw_only=True)
+class CouplingConfig(Config, tag="coupling"):
+    """One half moves the other; both directions take one pass."""
+
+    net: AnyNet = field(default_factory=ResNetConfig)
+    own_splines: bool = True  # of the numbers that pass through
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoregressiveConfig(Config, tag="autoregressive"):
+    """Each number is moved as those before it say; samples take sweeps."""
+
+    hidden_dims: tuple[int, ...] = (256, 256)
+    activation: Activation = "relu"
+    solve: Solve = "jacobi"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NeuralSplineConfig(FlowConfig):
     """A neural spline flow of vectors."""
 
@@ -38,9 +59,8 @@ class NeuralSplineConfig(FlowConfig):
     n_layers: int = 10
     bins: int = 8
     bound: float = 3.0  # the splines act on [−bound, bound]; standardise the data
-    net: AnyNet = field(default_factory=ResNetConfig)
+    transform: CouplingConfig | AutoregressiveConfig = field(default_factory=CouplingConfig)
     mixing: Literal["lu", "permute", "reverse"] = "lu"  # before each layer
-    own_splines: bool = True  # of the numbers that pass through a coupling
 
 
 class NeuralSpline(Flow):
@@ -65,8 +85,26 @@ def mixing(config: NeuralSplineConfig, rngs: nnx.Rngs) -> list[Bijector]:
 def spline_layer(config: NeuralSplineConfig, rngs: nnx.Rngs) -> Bijector:
     """T of a layer (eq. 1)."""
     spline = Spline(config.bins, config.bound)
-    split = passing(config.dim)
-    sizes = (split, config.dim - split)
-    conditioner = Conditioner(config.net, sizes, spline.n_params, context_dim=config.context_dim, rngs=rngs)
+    if isinstance(config.transform, AutoregressiveConfig):
+        return autoregressive_layer(config.transform, spline, (config.dim, config.context_dim), rngs=rngs)
+    return coupling_layer(config.transform, spline, (config.dim, config.context_dim), rngs=rngs)
+
+
+def coupling_layer(config: CouplingConfig, spline: Spline, sizes: tuple[int, int], *, rngs: nnx.Rngs) -> Coupling:
+    """A coupling; `sizes` are those of x and of the context."""
+    dim, context_dim = sizes
+    split = passing(dim)
+    net = Conditioner(config.net, (split, dim - split), spline.n_params, context_dim=context_dim, rngs=rngs)
     own = Pointwise(split, spline, rngs=rngs) if config.own_splines else None
-    return Coupling(config.dim, spline, conditioner, own)
+    return Coupling(dim, spline, net, own)
+
+
+def autoregressive_layer(
+    config: AutoregressiveConfig, spline: Spline, sizes: tuple[int, int], *, rngs: nnx.Rngs
+) -> Autoregressive:
+    """An autoregressive transform; `sizes` are those of x and of the context."""
+    dim, context_dim = sizes
+    net = MADE(
+        dim, spline.n_params, config.hidden_dims, context_dim=context_dim, activation=config.activation, rngs=rngs
+    )
+    return Autoregressive(spline, net, config.solve)
