@@ -82,6 +82,19 @@ def initialise(bijector: Bijector, x: Data, context: Context | None, weight: Per
     return bijector.forward(x, context).value
 
 
+@runtime_checkable
+class Estimated(Protocol):
+    """A map whose log-determinant costs more than its value, and can be estimated for less."""
+
+    def estimate(self, x: Data, context: Context | None, rngs: nnx.Rngs) -> Mapped:
+        """(z, a draw whose mean is log |det ∂z/∂x|)."""
+        ...
+
+    def sample(self, z: Data, context: Context | None) -> Data:
+        """x alone."""
+        ...
+
+
 def directions(bijectors: tuple[Bijector, ...]) -> Fast:
     """The directions in which every one of these maps takes one pass."""
     forward = all(b.fast in ("both", "forward") for b in bijectors)

@@ -30,7 +30,7 @@ from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_loss
 from artifex.flow.base import Base
-from artifex.flow.bijector import Bijector, Context, Data, FromData, Mapped, PerRow, initialise
+from artifex.flow.bijector import Bijector, Context, Data, Estimated, FromData, Mapped, PerRow, initialise
 
 Condition = Num[Array, "batch ..."]
 
@@ -109,12 +109,14 @@ class Flow(GenerativeModel):
 
     def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> FlowOutputs:
         """log p(x), and the base sample that x stands for."""
-        if self.dequantise is None:
+        log_volume = jnp.zeros(len(x), x.dtype)
+        if self.dequantise is not None:
+            x, log_volume = self.dequantise(x, self.rngs_or_own(rngs))  # eq. 3
+        if isinstance(self.bijector, Estimated):
+            z, log_det = self.bijector.estimate(x, self.context(y, len(x)), self.rngs_or_own(rngs))
+        else:
             z, log_det = self.forward(x, y=y)
-            return FlowOutputs(log_prob=self._base_log_prob(z, y) + log_det, z=z)
-        x, log_volume = self.dequantise(x, self.rngs_or_own(rngs))
-        z, log_det = self.forward(x, y=y)
-        return FlowOutputs(log_prob=self._base_log_prob(z, y) + log_det + log_volume, z=z)  # eq. 3
+        return FlowOutputs(log_prob=self._base_log_prob(z, y) + log_det + log_volume, z=z)
 
     def loss_fn(self, batch: Batch, outputs: FlowOutputs) -> FlowLosses:
         """−log p(x) in nats, the mean over examples (eq. 1)."""
@@ -135,7 +137,7 @@ class Flow(GenerativeModel):
         """Samples, levels where the data have them; `temperature` scales the deviation of the base (eq. 2)."""
         c = self.context(y, n_samples)
         z = self.base.sample(n_samples, self.rngs_or_own(rngs), c, temperature=temperature)
-        x = self.bijector.inverse(z, c).value
+        x = self.bijector.sample(z, c) if isinstance(self.bijector, Estimated) else self.bijector.inverse(z, c).value
         return x if self.dequantise is None else self.dequantise.restore(x)
 
     def sample_and_log_prob(

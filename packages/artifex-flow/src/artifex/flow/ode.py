@@ -35,6 +35,7 @@ from artifex.flow.bijector import Context, Data, Event, Fast, Mapped, PerRow
 Rows = Float[Array, "batch width"]
 Derivative = Callable[[Rows, PerRow], Rows]  # of (y, t)
 Field = Callable[..., Array]  # of (x, t, context): the velocity of each row
+Trace = Callable[[Callable[[Rows], Rows], Rows], tuple[Rows, PerRow]]  # of (f, x): f(x) and tr ∂f/∂x
 Span = tuple[float, float]
 TO_BASE, TO_DATA = (0.0, 1.0), (1.0, 0.0)
 EXACT_UP_TO = 16  # dimensions; beyond, D products cost more than the noise of one
@@ -91,18 +92,25 @@ class ODE(nnx.Module):
         self.n_steps, self.tolerance, self.max_steps = n_steps, tolerance, max_steps
         self.deterministic = False  # nnx's switch for evaluation
 
-    def forward(self, x: Data, context: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Mapped:
-        """(z, log |det ∂z/∂x|); with `rngs` and more than 16 dimensions the trace is estimated (eq. 4)."""
-        return self.transport(x, TO_BASE, context, rngs=rngs)
+    def forward(self, x: Data, context: Context | None = None) -> Mapped:
+        """(z, log |det ∂z/∂x|), with the exact trace (eq. 3)."""
+        return self.transport(x, TO_BASE, context)
 
-    def inverse(self, z: Data, context: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Mapped:
-        """(x, log |det ∂x/∂z|)."""
-        return self.transport(z, TO_DATA, context, rngs=rngs)
+    def inverse(self, z: Data, context: Context | None = None) -> Mapped:
+        """(x, log |det ∂x/∂z|), with the exact trace (eq. 3)."""
+        return self.transport(z, TO_DATA, context)
 
-    def transport(self, x: Data, span: Span, context: Context | None, *, rngs: nnx.Rngs | None) -> Mapped:
+    def estimate(self, x: Data, context: Context | None, rngs: nnx.Rngs) -> Mapped:
+        """(z, log |det ∂z/∂x|), beyond 16 dimensions a draw of the latter with one product for the trace (eq. 4)."""
+        width = math.prod(self.event_shape)
+        if width <= EXACT_UP_TO:
+            return self.forward(x, context)
+        v = 2 * noise.bernoulli(rngs, jnp.full((len(x), width), 0.5)).astype(x.dtype) - 1
+        return self.transport(x, TO_BASE, context, lambda f, rows: hutchinson_trace(f, rows, v))
+
+    def transport(self, x: Data, span: Span, context: Context | None, trace: Trace | None = None) -> Mapped:
         """x moved over a span of time, with the log-determinant (eq. 2)."""
-        velocity = self._velocity(context)
-        trace = self._trace(x, rngs)
+        velocity, trace = self._velocity(context), trace or exact_trace
         rows = x.reshape(len(x), -1)
 
         def derivative(y: Rows, t: PerRow) -> Rows:
@@ -121,13 +129,6 @@ class ODE(nnx.Module):
             return self.field(rows.reshape(len(rows), *self.event_shape), t, context).reshape(rows.shape)
 
         return velocity
-
-    def _trace(self, x: Data, rngs: nnx.Rngs | None) -> Callable[..., tuple[Rows, PerRow]]:
-        width = math.prod(self.event_shape)
-        if rngs is None or width <= EXACT_UP_TO:
-            return exact_trace
-        v = 2 * noise.bernoulli(rngs, jnp.full((len(x), width), 0.5)).astype(x.dtype) - 1
-        return lambda f, rows: hutchinson_trace(f, rows, v)
 
     def _solve(self, derivative: Derivative, y: Rows, span: Span) -> Rows:
         if not self.deterministic:
@@ -220,6 +221,6 @@ def check_reached(last: Solution, span: Span, tolerance: float) -> None:
     start, end = span
     at = start + (end - start) * float(last.t.min())
     raise ValueError(
-        f"ODE: expected to reach t = {end:g} at tolerance {tolerance:g}, got to t = {at:.3g} in {int(last.tries)} steps "
-        f"({int((last.t < 1).sum())} of {len(last.t)} rows). Raise max_steps or the tolerance, or smooth the field."
+        f"ODE: expected to reach t = {end:g} at tolerance {tolerance:g}, got to t = {at:.3g} in {int(last.tries)} "
+        f"steps ({int((last.t < 1).sum())} of {len(last.t)} rows). Raise max_steps or the tolerance."
     )
