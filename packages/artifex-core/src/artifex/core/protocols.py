@@ -48,6 +48,15 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
+class LevelLikelihood(Protocol):
+    """A model of densities that can be asked for the mass of data in levels."""
+
+    def log_mass(self, x: Array, *, rngs: nnx.Rngs, **kwargs: Any) -> Float[Array, " batch"]:
+        """log P(x) in nats, or a draw whose mean is a lower bound; log p(x) of data without levels."""
+        ...
+
+
+@runtime_checkable
 class Autoencoder(Protocol):
     """A model with a code for each example."""
 
