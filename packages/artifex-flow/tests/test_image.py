@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from artifex.core.data.source import ArraySource
+from artifex.core.data.spec import DataSpec
+from artifex.core.evaluation.scoring import Scoring
 from artifex.core.leaves import variables
 from artifex.flow.base import StandardNormal, Uniform
 from artifex.flow.bijector import Chain
@@ -149,6 +152,10 @@ def test_a_uniform_density_costs_the_bits_of_its_levels():
     losses = model.loss_fn({"x": x}, model(x, rngs=nnx.Rngs(1)))
     np.testing.assert_allclose(losses["bits_per_dim"], math.log2(17), rtol=1e-12)
     np.testing.assert_allclose(losses["loss"], 16 * math.log(17), rtol=1e-12)
+    # And so says the evaluation of any model by any data.
+    source = ArraySource({"x": np.asarray(x)}, DataSpec(shape=event, low=0.0, high=1.0, levels=17))
+    (found,), _ = Scoring(model, source, "uniform", 0).results(["bits_per_dim"])
+    np.testing.assert_allclose(found.value, math.log2(17), rtol=1e-6)
 
 
 def normal_cdf(z: np.ndarray) -> np.ndarray:

@@ -154,6 +154,13 @@ class Flow(GenerativeModel):
         z, log_det = self.forward(x, y=y)
         return self._base_log_prob(z, y) + log_det
 
+    def log_mass(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> PerRow:
+        """log P(x) in nats of data in levels, one draw of its bound (eq. 3); log p(x) of other data."""
+        if self.dequantise is None:
+            return self.log_prob(x, y=y)
+        x, log_volume = self.dequantise(x, self.rngs_or_own(rngs))
+        return self.log_prob(x, y=y) + log_volume
+
     def forward(self, x: Data, *, y: Condition | None = None) -> Mapped:
         """(z, log |det ∂z/∂x|)."""
         if x.shape[1:] != self.bijector.event_shape:
