@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from artifex.core.leaves import assign, flatten, merge, select
@@ -206,8 +207,14 @@ def stacked(modules: list[Bijector]) -> Bijector:
             "ScanChain: expected layers of one structure, got layers that differ. Keep what differs from layer to "
             "layer in an nnx.Variable, or use Chain."
         )
-    # On the host: no program is compiled for it.
-    return merge(layouts[0], {name: jnp.asarray(np.stack([np.asarray(a[name]) for a in arrays])) for name in arrays[0]})
+    return merge(layouts[0], {name: _stack([part[name] for part in arrays]) for name in arrays[0]})
+
+
+def _stack(arrays: list[Array]) -> Array:
+    """The arrays along a new first axis; outside a trace on the host, where no program is compiled for it."""
+    if any(isinstance(array, Tracer) for array in arrays):
+        return jnp.stack(arrays)
+    return jnp.asarray(np.stack([np.asarray(array) for array in arrays]))
 
 
 class Inverse(nnx.Module):

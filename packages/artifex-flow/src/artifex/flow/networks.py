@@ -76,7 +76,7 @@ class PerceptronBody(nnx.Module):
             for i, o in itertools.pairwise(widths)
         )
 
-    def __call__(self, x: Vector) -> Vector:
+    def __call__(self, x: Vector) -> Float[Array, "batch hidden"]:
         """h_L."""
         for layer in self.layers:
             x = ACTIVATIONS[self.activation](layer(x))
@@ -96,7 +96,7 @@ class ResidualBody(nnx.Module):
         self.first = linear(n_in)
         self.blocks = nnx.List(nnx.List([linear(config.width), linear(config.width)]) for _ in range(config.n_blocks))
 
-    def __call__(self, x: Vector) -> Vector:
+    def __call__(self, x: Vector) -> Float[Array, "batch hidden"]:
         """h_L."""
         act = ACTIVATIONS[self.activation]
         h = self.first(x)

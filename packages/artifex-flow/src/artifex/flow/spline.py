@@ -128,7 +128,7 @@ class Spline:
         """Widths or heights of all bins (eq. 1)."""
         return 2 * self.bound * (self.minimum + (1 - self.minimum * self.bins) * jax.nn.softmax(raw, axis=0))
 
-    def _raw_slopes(self, raw: Bins) -> Bins:
+    def _raw_slopes(self, raw: Float[Array, "inner *shape"]) -> Float[Array, "knot *shape"]:
         """δ̂ at all knots; at the ends 0, a slope of 1, or on a circle one number."""
         if self.circular:
             return jnp.concatenate([raw, raw[:1]])
