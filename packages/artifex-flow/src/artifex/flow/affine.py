@@ -1,10 +1,10 @@
 """Affine maps of one number, with the scales that the papers give them.
 
-    Exponential   z = (x − μ) e^{−α},    α = 10 tanh(a/10)                                       MAF [1]         (1)
-    Gate          z = σ x + (1 − σ) m,   σ = sigmoid(s + 2)                                      IAF [2]         (2)
+    Exponential   z = (x − μ) e^{−α},    α = 5 tanh(a/5)                                         MAF [1]         (1)
+    Gate          z = σ x + (1 − σ) m,   σ = sigmoid(2 + 5 tanh(s/5))                            IAF [2]         (2)
     Bounded       z = x e^{s} + t,       s = r tanh(ŝ), r learned for each number                RealNVP [3]     (3)
-(2) is written for the direction that takes one pass, which in IAF is base to data. The logarithm of a scale is bounded
-in (1) and (3), because an unbounded one overflows in the direction that divides by it.
+(2) is written for the direction that takes one pass, which in IAF is base to data. The logarithm of a scale is
+bounded, because an unbounded one overflows in the direction that divides by it.
 
 References:
     [1] Papamakarios, Pavlakou & Murray, Masked Autoregressive Flow, 2017, arXiv:1705.07057
@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from artifex.core.nn.init import ones
 from artifex.flow.spline import Moved, Numbers, Params
 
-STEEPEST = 10.0  # bound of |α|: e^10 is past what standardised data need, and e^-α of ten layers stays finite
+STEEPEST = 5.0  # bound of |α|: a factor of 148 a layer
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Exponential:
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, −α)."""
-        mu, alpha = params[0], STEEPEST * jnp.tanh(params[1] / STEEPEST)
+        mu, alpha = params[0], bounded(params[1])
         return Moved((x - mu) * jnp.exp(-alpha), -alpha)
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, α)."""
-        mu, alpha = params[0], STEEPEST * jnp.tanh(params[1] / STEEPEST)
+        mu, alpha = params[0], bounded(params[1])
         return Moved(z * jnp.exp(alpha) + mu, alpha)
 
 
@@ -49,17 +49,17 @@ class Gate:
     """z = σ x + (1 − σ) m (eq. 2)."""
 
     n_params: int = 2
-    open: float = 2.0  # added to s, so that a new gate lets most of x through; [2] gives 1 to 2
+    open: float = 2.0  # a new gate lets most of x through; [2] gives 1 to 2
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, log σ)."""
-        m, s = params[0], params[1] + self.open
+        m, s = params[0], self.open + bounded(params[1])
         sigma = jax.nn.sigmoid(s)
         return Moved(sigma * x + (1 - sigma) * m, jax.nn.log_sigmoid(s))
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, −log σ)."""
-        m, s = params[0], params[1] + self.open
+        m, s = params[0], self.open + bounded(params[1])
         # 1/σ = 1 + e^-s, and (1 − σ)/σ = e^-s.
         return Moved(z + jnp.exp(-s) * (z - m), -jax.nn.log_sigmoid(s))
 
@@ -83,3 +83,8 @@ class Bounded(nnx.Module):
 
     def _log_scale(self, params: Params) -> Float[Array, "*shape"]:
         return self.reach[...] * jnp.tanh(params[1])
+
+
+def bounded(a: Numbers) -> Numbers:
+    """a itself near 0, and never beyond ± STEEPEST."""
+    return STEEPEST * jnp.tanh(a / STEEPEST)

@@ -5,6 +5,9 @@
 from base to data. Sampling takes one pass a layer, and `sample_and_log_prob` gives the density of its own samples
 without going back: what a variational posterior needs. The density of given data takes D passes a layer.
 
+Differs:
+    sᵢ is bounded (`affine`, eq. 2); far from the data z grows by 1/σ in each layer, and a free sᵢ overflows there.
+
 References:
     [1] Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow, 2016, arXiv:1606.04934
 """
@@ -23,6 +26,7 @@ from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Bijector, Chain, Inverse, ScanChain
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import ActNorm, Reverse
+from artifex.flow.networks import NEAR_ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ def gated_layer(config: IAFConfig, rngs: nnx.Rngs) -> Autoregressive:
         config.hidden_dims,
         context_dim=config.context_dim,
         activation=config.activation,
+        out_init=NEAR_ZERO,
         rngs=rngs,
     )
     return Autoregressive(Gate(), made, "sequential")  # a likelihood's gradient passes through the inverse

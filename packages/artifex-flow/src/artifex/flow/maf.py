@@ -27,6 +27,7 @@ from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import ActNorm, Reverse
+from artifex.flow.networks import NEAR_ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class MAF(Flow):
 
     def __init__(self, config: MAFConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(affine_layer(config, rngs), ActNorm((config.dim,), rngs=rngs), Reverse(config.dim))
+            return Chain(ActNorm((config.dim,), rngs=rngs), affine_layer(config, rngs), Reverse(config.dim))
 
         bijector = ScanChain(layer, config.n_layers, rngs=rngs)
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
@@ -59,6 +60,7 @@ def affine_layer(config: MAFConfig, rngs: nnx.Rngs) -> Autoregressive:
         config.hidden_dims,
         context_dim=config.context_dim,
         activation=config.activation,
+        out_init=NEAR_ZERO,
         rngs=rngs,
     )
     return Autoregressive(Exponential(), made, config.solve)

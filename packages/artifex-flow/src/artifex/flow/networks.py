@@ -4,7 +4,8 @@
     h_l = a(W_l h_{l−1} + b_l)                                        perceptron                                 (2)
     params[p, i, row] = (W h_L + b)[p D + i]                                                                     (3)
 The batch comes last in (3), so that the elementwise maps behind it run along whole batches. The last layer starts at
-zero: every flow starts as a fixed linear map.
+zero, which puts a map where parameters of zero put it, or near zero: behind a norm that gives mean 0 and variance 1 the
+gradients of shifts of zero would be mere rounding, which Adam blows up to whole steps.
 
 References:
     [1] He et al., Identity Mappings in Deep Residual Networks, 2016, arXiv:1603.05027
@@ -20,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import Config
-from artifex.core.nn.init import zeros
+from artifex.core.nn.init import Initializer, normal, zeros
 from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain
 from artifex.flow.bijector import Context
 
@@ -48,13 +49,16 @@ class ResNetConfig(Config, tag="resnet"):
 AnyNet = MLPConfig | ResNetConfig
 
 
-class Transposed(nnx.Module):
-    """A linear layer that starts at zero and puts the batch last (eq. 3)."""
+NEAR_ZERO = normal(0.01)
 
-    def __init__(self, n_in: int, n_out: int, n_params: int, *, rngs: nnx.Rngs) -> None:
+
+class Transposed(nnx.Module):
+    """A linear layer that puts the batch last (eq. 3)."""
+
+    def __init__(self, n_in: int, n_out: int, n_params: int, *, kernel_init: Initializer, rngs: nnx.Rngs) -> None:
         self.n_params = n_params
         self.dtype: jnp.dtype | None = None  # nnx's switch: what the product is computed in
-        self.kernel = nnx.Param(zeros(rngs.params(), (n_in, n_params * n_out)))
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (n_in, n_params * n_out)))
         self.bias = nnx.Param(zeros(rngs.params(), (n_params * n_out,)))
 
     def __call__(self, h: Vector) -> MapParams:
@@ -109,14 +113,21 @@ class Conditioner(nnx.Module):
     """A network from x and the context to the parameters of `n_out` maps."""
 
     def __init__(
-        self, net: AnyNet, sizes: tuple[int, int], n_params: int, *, context_dim: int = 0, rngs: nnx.Rngs
+        self,
+        net: AnyNet,
+        sizes: tuple[int, int],
+        n_params: int,
+        *,
+        context_dim: int = 0,
+        out_init: Initializer = zeros,
+        rngs: nnx.Rngs,
     ) -> None:
         n_in, n_out = sizes
         if isinstance(net, MLPConfig):
             self.body: PerceptronBody | ResidualBody = PerceptronBody(net, n_in + context_dim, rngs=rngs)
         else:
             self.body = ResidualBody(net, n_in + context_dim, rngs=rngs)
-        self.out = Transposed(self.body.width, n_out, n_params, rngs=rngs)
+        self.out = Transposed(self.body.width, n_out, n_params, kernel_init=out_init, rngs=rngs)
 
     def __call__(self, x: Vector, context: Context | None = None) -> MapParams:
         """Parameters [n_params, n_out, batch] (eq. 3)."""

@@ -23,7 +23,7 @@ from artifex.flow.bijector import Bijector, Chain, ScanChain
 from artifex.flow.couple import Coupling, passing
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import ActNorm, Reverse
-from artifex.flow.networks import AnyNet, Conditioner, MLPConfig
+from artifex.flow.networks import NEAR_ZERO, AnyNet, Conditioner, MLPConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class RealNVP(Flow):
 
     def __init__(self, config: RealNVPConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(affine_coupling(config, rngs), ActNorm((config.dim,), rngs=rngs), Reverse(config.dim))
+            return Chain(ActNorm((config.dim,), rngs=rngs), affine_coupling(config, rngs), Reverse(config.dim))
 
         bijector = ScanChain(layer, config.n_layers, rngs=rngs)
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
@@ -51,5 +51,6 @@ def affine_coupling(config: RealNVPConfig, rngs: nnx.Rngs) -> Coupling:
     split = passing(config.dim)
     sizes = (split, config.dim - split)
     scalar = Bounded(sizes[1], rngs=rngs)
-    conditioner = Conditioner(config.net, sizes, scalar.n_params, context_dim=config.context_dim, rngs=rngs)
+    start = {"context_dim": config.context_dim, "out_init": NEAR_ZERO}
+    conditioner = Conditioner(config.net, sizes, scalar.n_params, **start, rngs=rngs)
     return Coupling(config.dim, scalar, conditioner)

@@ -28,7 +28,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 Numbers = Float[Array, "*shape"]
 Params = Float[Array, "param *shape"]
@@ -140,7 +140,7 @@ class Spline:
         return self.minimum + jax.nn.softplus(raw + math.log(math.expm1(1 - self.minimum)))
 
 
-def pick(chosen: Bins, values: Bins) -> Numbers:
+def pick(chosen: Bool[Array, "bin *shape"], values: Bins) -> Numbers:
     """The sum of the chosen values."""
     # A sum under a mask, because a gather and its gradient run one number at a time on a CPU.
     return jnp.where(chosen, values, 0).sum(0)

@@ -63,10 +63,11 @@ class MaskedLinear(nnx.Module):
 
 
 class MADE(nnx.Module):
-    """A masked perceptron from D numbers to `n_params` numbers for each of them (eq. 2), zero at the start.
+    """A masked perceptron from D numbers to `n_params` numbers for each of them (eq. 2).
 
     Args:
         hidden_dims: widths of the hidden layers, at least D − 1 each.
+        out_init: kernel of the last layer; zeros make a new network give zeros.
 
     Raises:
         ValueError: a layer is too narrow to carry all dependencies.
@@ -80,13 +81,14 @@ class MADE(nnx.Module):
         *,
         context_dim: int = 0,
         activation: Activation = "relu",
+        out_init: Initializer = zeros,
         rngs: nnx.Rngs,
     ) -> None:
         check_widths(dim, hidden_dims, context_dim)
         self.dim, self.n_params, self.context_dim = dim, n_params, context_dim
         self.activation: Activation = activation
         widths = (dim + context_dim, *hidden_dims, n_params * dim)
-        inits = [*[gain(activation) for _ in hidden_dims], zeros]
+        inits = [*[gain(activation) for _ in hidden_dims], out_init]
         self.layers = nnx.List(
             MaskedLinear(i, o, kernel_init=init, rngs=rngs)
             for i, o, init in zip(widths[:-1], widths[1:], inits, strict=True)
