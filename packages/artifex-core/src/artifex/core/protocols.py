@@ -110,6 +110,15 @@ class ChecksData(Protocol):
 
 
 @runtime_checkable
+class ChecksExamples(Protocol):
+    """A model that refuses examples whose values it cannot describe, such as numbers outside its support."""
+
+    def check_examples(self, examples: Mapping[str, Any]) -> None:
+        """Raise a ValueError that names what does not fit, from some rows of the data."""
+        ...
+
+
+@runtime_checkable
 class ModelAdapter(Protocol):
     """What a modality puts around a model so that raw data fit it [1]."""
 
