@@ -77,7 +77,8 @@ class CircularNSF(Flow):
             return Chain(Rotate(config.dim, rngs=rngs), circular_coupling(config, rngs), Reverse(config.dim))
 
         bijector = ScanChain(layer, config.n_layers, rngs=rngs)
-        super().__init__(config, Uniform((config.dim,), math.pi, config.dtype), bijector, rngs=rngs)
+        base = Uniform((config.dim,), math.pi, config.dtype)
+        super().__init__(config, base, bijector, bounds=(-math.pi, math.pi), rngs=rngs)
 
 
 def circular_coupling(config: CircularNSFConfig, rngs: nnx.Rngs) -> Coupling:

@@ -15,11 +15,13 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NotRequired, Protocol, TypedDict
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Num
 
@@ -29,6 +31,7 @@ from artifex.core.leaves import assign, flatten, merge, select
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_loss
+from artifex.flow import support
 from artifex.flow.base import Base
 from artifex.flow.bijector import Bijector, Context, Data, Estimated, FromData, Mapped, PerRow, initialise
 
@@ -96,12 +99,14 @@ class Flow(GenerativeModel):
         bijector: Bijector,
         *,
         dequantise: Dequantiser | None = None,
+        bounds: support.Bounds | None = None,
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(config, rngs=rngs)
         self.base = base
         self.bijector = bijector
         self.dequantise = dequantise
+        self.bounds = bounds
         if config.context_dim:
             self.conditions = ("y",)  # pyright: ignore[reportAttributeAccessIssue]  of this recipe, not of its class
         if select(self, FromData):
@@ -190,9 +195,18 @@ class Flow(GenerativeModel):
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape, with levels that nothing fills, or with other conditions."""
-        check_shape(self, spec)
-        check_levels(self, spec)
-        check_condition(self, spec)
+        where = type(self).__name__
+        support.check_shape(where, self.bijector.event_shape, spec)
+        support.check_levels(where, None if self.dequantise is None else self.dequantise.levels, spec)
+        support.check_condition(where, self.config.context_dim, spec)
+
+    def check_examples(self, examples: Mapping[str, np.ndarray]) -> None:
+        """Refuse numbers outside the support, and columns that repeat few values."""
+        x = np.asarray(examples["x"])
+        if self.bounds is not None:
+            support.check_bounds(type(self).__name__, x, self.bounds)
+        if self.dequantise is None:
+            support.check_distinct(type(self).__name__, x)
 
     def training_spec(self) -> TrainingSpec:
         """−log p(x); what depends on the first batch is set before it."""
@@ -250,42 +264,3 @@ def as_context(y: Condition, n: int, width: int) -> Context:
             "Give one row an example, or integer classes below context_dim."
         )
     return jnp.broadcast_to(y, (n, width))
-
-
-def check_shape(model: Flow, spec: DataSpec) -> None:
-    """Refuse data of another shape."""
-    if spec.shape != model.bijector.event_shape:
-        raise ValueError(
-            f"{type(model).__name__}: expected data of shape {model.bijector.event_shape}, got {spec.shape}. "
-            "Set the shape in the config to that of the data."
-        )
-
-
-def check_levels(model: Flow, spec: DataSpec) -> None:
-    """Refuse discrete data without noise between the levels, and noise where there are no levels."""
-    levels = spec.levels if spec.levels is not None else None if spec.dtype.startswith("float") else "integer"
-    if model.dequantise is None and levels is not None:
-        raise ValueError(
-            f"{type(model).__name__}: expected continuous data, got {levels} levels. A density of discrete values "
-            "grows without bound; choose a recipe that dequantises, or add noise to the data."
-        )
-    if model.dequantise is not None and levels != model.dequantise.levels:
-        raise ValueError(
-            f"{type(model).__name__}: expected data of {model.dequantise.levels} levels, got "
-            f"{'continuous data, perhaps dequantised before' if levels is None else levels}. "
-            "Let the recipe dequantise, once, and set its levels to those of the data."
-        )
-    if model.dequantise is not None and (spec.low, spec.high) != (0, 1):
-        raise ValueError(
-            f"{type(model).__name__}: expected data in [0, 1], got [{spec.low}, {spec.high}]. Scale the data."
-        )
-
-
-def check_condition(model: Flow, spec: DataSpec) -> None:
-    """Refuse conditions of another width."""
-    width = model.config.context_dim
-    if width and spec.n_classes != width and spec.condition_shape != (width,):
-        raise ValueError(
-            f"{type(model).__name__}: expected conditions y of {width} classes or of shape {(width,)}, got "
-            f"{spec.n_classes} classes and shape {spec.condition_shape}. Set model.context_dim to those of the data."
-        )
