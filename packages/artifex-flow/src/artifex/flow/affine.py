@@ -36,7 +36,7 @@ class Exponential:
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, −α)."""
         mu, alpha = params[0], bounded(params[1])
-        return Moved((x - mu) * jnp.exp(-alpha), -alpha)
+        return Moved((x - mu) * jnp.exp(-alpha), -alpha)  # eq. 1
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, α)."""
@@ -55,7 +55,7 @@ class Gate:
         """(z, log σ)."""
         m, s = params[0], self.open + bounded(params[1])
         sigma = jax.nn.sigmoid(s)
-        return Moved(sigma * x + (1 - sigma) * m, jax.nn.log_sigmoid(s))
+        return Moved(sigma * x + (1 - sigma) * m, jax.nn.log_sigmoid(s))  # eq. 2
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, −log σ)."""
@@ -74,7 +74,7 @@ class Bounded(nnx.Module):
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, s)."""
         s = self._log_scale(params)
-        return Moved(x * jnp.exp(s) + params[0], s)
+        return Moved(x * jnp.exp(s) + params[0], s)  # eq. 3
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, −s)."""

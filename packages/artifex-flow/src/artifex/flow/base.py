@@ -46,7 +46,7 @@ class StandardNormal(nnx.Module):
 
     def log_prob(self, z: Data, context: Context | None = None) -> PerRow:
         """log p(z), nats (eq. 1)."""
-        return gaussian.over_event(-0.5 * (z**2 + gaussian.LOG_2PI))
+        return gaussian.over_event(-0.5 * (z**2 + gaussian.LOG_2PI))  # eq. 1
 
     def sample(self, n: int, rngs: nnx.Rngs, context: Context | None = None, *, temperature: Temperature = 1.0) -> Data:
         """n draws."""

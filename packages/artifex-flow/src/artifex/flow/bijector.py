@@ -118,7 +118,7 @@ class Chain(nnx.Module):
         log_det = jnp.zeros(len(x), x.dtype)
         for bijector in self.bijectors:
             x, step = bijector.forward(x, context)
-            log_det = log_det + step
+            log_det = log_det + step  # eq. 2
         return Mapped(x, log_det)
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:

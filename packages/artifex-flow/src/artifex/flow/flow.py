@@ -157,7 +157,7 @@ class Flow(GenerativeModel):
     def log_prob(self, x: Data, *, y: Condition | None = None) -> PerRow:
         """log p(x) in nats, the density of continuous x (eq. 1)."""
         z, log_det = self.forward(x, y=y)
-        return self._base_log_prob(z, y) + log_det
+        return self._base_log_prob(z, y) + log_det  # eq. 1
 
     def log_mass(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> PerRow:
         """log P(x) in nats of data in levels, one draw of its bound (eq. 3); log p(x) of other data."""

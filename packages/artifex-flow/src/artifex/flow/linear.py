@@ -81,8 +81,8 @@ class LULinear(nnx.Module):
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 3)."""
         dtype = self.dtype or jnp.result_type(x, self.bias[...])
-        matrix = self.lower() @ self.upper()
-        return Mapped(x.astype(dtype) @ matrix.astype(dtype).T + self.bias[...], self._log_det(x))
+        matrix = self.lower().astype(dtype) @ self.upper().astype(dtype)
+        return Mapped(x.astype(dtype) @ matrix.T + self.bias[...], self._log_det(x))  # eq. 3
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data, by two triangular systems."""
@@ -119,7 +119,7 @@ class ActNorm(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 4)."""
-        return Mapped(jnp.exp(self._log_scale()) * (x + self._shift()), self._log_det(x))
+        return Mapped(jnp.exp(self._log_scale()) * (x + self._shift()), self._log_det(x))  # eq. 4
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data."""

@@ -125,8 +125,8 @@ class Spline:
         )
 
     def _sizes(self, raw: Bins) -> Bins:
-        """Widths or heights of all bins (eq. 1)."""
-        return 2 * self.bound * (self.minimum + (1 - self.minimum * self.bins) * jax.nn.softmax(raw, axis=0))
+        """Widths or heights of all bins."""
+        return 2 * self.bound * (self.minimum + (1 - self.minimum * self.bins) * jax.nn.softmax(raw, axis=0))  # eq. 1
 
     def _raw_slopes(self, raw: Float[Array, "inner *shape"]) -> Float[Array, "knot *shape"]:
         """δ̂ at all knots; at the ends 0, a slope of 1, or on a circle one number."""
@@ -136,8 +136,8 @@ class Spline:
         return jnp.concatenate([end, raw, end])
 
     def _slope(self, raw: Numbers) -> Numbers:
-        """δ (eq. 2)."""
-        return self.minimum + jax.nn.softplus(raw + math.log(math.expm1(1 - self.minimum)))
+        """δ, at least `minimum`."""
+        return self.minimum + jax.nn.softplus(raw + math.log(math.expm1(1 - self.minimum)))  # eq. 2
 
 
 def pick(chosen: Bool[Array, "bin *shape"], values: Bins) -> Numbers:
@@ -147,24 +147,24 @@ def pick(chosen: Bool[Array, "bin *shape"], values: Bins) -> Numbers:
 
 
 def rise(bin: Bin, xi: Numbers) -> Numbers:
-    """The share of the bin's height that is passed at the share ξ of its width (eq. 3)."""
+    """The share of the bin's height that is passed at the share ξ of its width."""
     s = bin.height / bin.width
     q = xi * (1 - xi)
-    return (s * xi**2 + bin.slope * q) / (s + (bin.slope + bin.next_slope - 2 * s) * q)
+    return (s * xi**2 + bin.slope * q) / (s + (bin.slope + bin.next_slope - 2 * s) * q)  # eq. 3
 
 
 def unrise(bin: Bin, t: Numbers) -> Numbers:
-    """ξ at the share t of the bin's height (eq. 5)."""
+    """ξ at the share t of the bin's height."""
     s = bin.height / bin.width
     bend = t * (bin.slope + bin.next_slope - 2 * s)
     a, b = s - bin.slope + bend, bin.slope - bend
     # This form of the root loses no digits where a is small.
-    return 2 * s * t / (b + jnp.sqrt(jnp.maximum(b**2 + 4 * a * s * t, 0)))
+    return 2 * s * t / (b + jnp.sqrt(jnp.maximum(b**2 + 4 * a * s * t, 0)))  # eq. 5
 
 
 def log_slope(bin: Bin, xi: Numbers) -> Numbers:
-    """log dz/dx at ξ (eq. 4)."""
+    """log dz/dx at ξ."""
     s = bin.height / bin.width
     q = xi * (1 - xi)
-    top = bin.next_slope * xi**2 + 2 * s * q + bin.slope * (1 - xi) ** 2
+    top = bin.next_slope * xi**2 + 2 * s * q + bin.slope * (1 - xi) ** 2  # eq. 4
     return jnp.log(top) + 2 * jnp.log(s / (s + (bin.slope + bin.next_slope - 2 * s) * q))
