@@ -103,6 +103,14 @@ def test_the_density_integrates_to_one(densities, name):
     assert abs(np.trapezoid(np.trapezoid(density, axis), axis) - 1) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["maf", "iaf", "neural_spline autoregressive"])
+def test_a_density_of_one_number_integrates_to_one(name, lively):
+    model = lively(build(name, dim=1, **RECIPES[name]), scale=0.4)
+    axis = np.linspace(-12, 12, 4001)
+    log_prob = compiled(model, lambda m, x: m.log_prob(x))(jnp.asarray(axis[:, None], jnp.float32))
+    assert abs(np.trapezoid(np.exp(np.asarray(log_prob, float)), axis) - 1) < 1e-3
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_samples_have_the_marginals_of_the_density(moved, densities, name):
     model = moved[name]

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Int
 
 from artifex.core.nn.masked import MADE
 from artifex.flow.bijector import Context, Data, Event, Fast, Mapped
-from artifex.flow.spline import ScalarMap
+from artifex.flow.spline import ScalarMap, as_precise
 
 Solve = Literal["jacobi", "sequential"]
 ROUNDING = 8  # a change below this many ε of a number's size is rounding
@@ -49,7 +49,7 @@ class Autoregressive(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
-        z, log_slope = self.scalar.forward(x.T, self.made(x, context))  # eq. 1
+        z, log_slope = self.scalar.forward(x.T, as_precise(self.made(x, context), x.T))  # eq. 1
         return Mapped(z.T, log_slope.sum(0))
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
@@ -80,4 +80,4 @@ class Autoregressive(nnx.Module):
 
     def _sweep(self, x: Data, z: Data, context: Context | None) -> Data:
         """T⁻¹(z; θ(x, c)) (eq. 2)."""
-        return self.scalar.inverse(z.T, self.made(x, context)).value.T  # eq. 2
+        return self.scalar.inverse(z.T, as_precise(self.made(x, context), z.T)).value.T  # eq. 2

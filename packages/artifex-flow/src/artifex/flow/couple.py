@@ -21,7 +21,7 @@ from flax import nnx
 from artifex.core.nn.init import zeros
 from artifex.flow.bijector import Bijector, Context, Data, Event, Fast, Mapped
 from artifex.flow.networks import MapParams
-from artifex.flow.spline import ScalarMap
+from artifex.flow.spline import ScalarMap, as_precise
 
 Conditioner = Callable[..., MapParams]
 
@@ -46,7 +46,7 @@ class Coupling(nnx.Module):
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
         a, b = jnp.split(x, [self.split], axis=-1)
-        moved, log_slope = self.scalar.forward(b.T, self.conditioner(a, context))  # eq. 1
+        moved, log_slope = self.scalar.forward(b.T, as_precise(self.conditioner(a, context), b.T))  # eq. 1
         z, log_det = Mapped(a, jnp.zeros(len(x), x.dtype)) if self.own is None else self.own.forward(a)
         return Mapped(jnp.concatenate([z, moved.T], -1), log_det + log_slope.sum(0))  # eq. 2
 
@@ -54,7 +54,7 @@ class Coupling(nnx.Module):
         """Base to data (eq. 3)."""
         a, b = jnp.split(z, [self.split], axis=-1)
         x, log_det = Mapped(a, jnp.zeros(len(z), z.dtype)) if self.own is None else self.own.inverse(a)
-        moved, log_slope = self.scalar.inverse(b.T, self.conditioner(x, context))  # eq. 3
+        moved, log_slope = self.scalar.inverse(b.T, as_precise(self.conditioner(x, context), b.T))  # eq. 3
         return Mapped(jnp.concatenate([x, moved.T], -1), log_det + log_slope.sum(0))
 
 

@@ -140,6 +140,11 @@ class Spline:
         return self.minimum + jax.nn.softplus(raw + math.log(math.expm1(1 - self.minimum)))  # eq. 2
 
 
+def as_precise(params: Params, x: Numbers) -> Params:
+    """Parameters in the wider dtype of the two: in half precision a value and its slope would not agree."""
+    return params.astype(jnp.promote_types(params.dtype, x.dtype))
+
+
 def pick(chosen: Bool[Array, "bin *shape"], values: Bins) -> Numbers:
     """The sum of the chosen values."""
     # A sum under a mask, because a gather and its gradient run one number at a time on a CPU.
