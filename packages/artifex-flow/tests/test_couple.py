@@ -30,11 +30,10 @@ def rows():
 
 
 @pytest.mark.parametrize(("kind", "net"), [("affine", "mlp"), ("spline", "resnet"), ("own splines", "mlp")])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_couplings_keep_the_laws(x64, rows, lively, laws, kind, net, dtype, tolerance):
-    x, c = (jnp.asarray(part, dtype) for part in rows)
-    errors = laws(lively(coupling(kind, net), dtype=dtype), x, c)
-    assert max(errors.values()) < tolerance, errors
+def test_couplings_keep_the_laws(x64, rows, lively, laws, kind, net):
+    x, c = (jnp.asarray(part) for part in rows)
+    errors = laws(lively(coupling(kind, net), dtype="float64"), x, c)
+    assert max(errors.values()) < 1e-10, errors
 
 
 def test_the_first_half_passes_and_moves_the_second_with_the_context(rows, lively):

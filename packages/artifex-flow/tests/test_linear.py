@@ -28,10 +28,9 @@ def x():
 
 
 @pytest.mark.parametrize("name", maps())
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_every_linear_map_keeps_the_laws(x64, x, lively, laws, name, dtype, tolerance):
-    errors = laws(lively(maps()[name], dtype=dtype), jnp.asarray(x, dtype))
-    assert max(errors.values()) < tolerance, errors
+def test_every_linear_map_keeps_the_laws(x64, x, lively, laws, name):
+    errors = laws(lively(maps()[name], dtype="float64"), jnp.asarray(x))
+    assert max(errors.values()) < 1e-10, errors
 
 
 def test_permute_keeps_the_numbers_of_each_row(x):

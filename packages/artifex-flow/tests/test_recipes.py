@@ -70,12 +70,10 @@ def test_the_default_config_inverts_itself(x64, name, dtype, tolerance, lively):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_every_recipe_keeps_the_laws(x64, name, dtype, tolerance, lively, laws):
-    model = lively(build(name, dim=3, dtype=dtype, **RECIPES[name]), scale=0.2, dtype=dtype)
-    c = given(model, 8).get("y")
-    errors = laws(model.bijector, points(name, 8, 3, dtype), c)
-    assert max(errors.values()) < tolerance, errors
+def test_every_recipe_keeps_the_laws(x64, name, lively, laws):
+    model = lively(build(name, dim=3, dtype="float64", **RECIPES[name]), scale=0.2, dtype="float64")
+    errors = laws(model.bijector, points(name, 8, 3, "float64"), given(model, 8).get("y"))
+    assert max(errors.values()) < 1e-10, errors
 
 
 @pytest.fixture(scope="module")
