@@ -8,32 +8,30 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.core.leaves import flatten, merge, variables
+from artifex.core.leaves import flatten, merge
 from artifex.flow.cnf import CNF, CNFConfig, VectorField
 
 CONFIG = CNFConfig(hidden_dims=(8,), dtype="float64")
 
 
-def cnf(config: CNFConfig = CONFIG, stir: float = 0.3) -> CNF:
-    """An evaluating CNF with noise on every parameter."""
-    model = CNF(config, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    for _, variable in variables(model):
-        if isinstance(variable, nnx.Param):
-            variable.set_value(jnp.asarray(variable[...] + stir * rng.standard_normal(variable.shape)))
-    model.eval()
-    return model
+pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture(autouse=True)
-def x64():
-    with jax.enable_x64(True):
-        yield
+@pytest.fixture
+def cnf(lively):
+    """A function that makes an evaluating CNF with lively parameters."""
+
+    def make(**changes) -> CNF:
+        model = lively(CNF(CONFIG.replace(**changes), rngs=nnx.Rngs(0)))
+        model.eval()
+        return model
+
+    return make
 
 
-def test_log_det_equals_the_jacobian_with_and_without_context():
-    for config, y in ((CONFIG, None), (CONFIG.replace(context_dim=3), jnp.asarray([0, 2]))):
-        layout, arrays = flatten(cnf(config.replace(tolerance=1e-9)))
+def test_log_det_equals_the_jacobian_with_and_without_context(cnf):
+    for context_dim, y in ((0, None), (3, jnp.asarray([0, 2]))):
+        layout, arrays = flatten(cnf(context_dim=context_dim, tolerance=1e-9))
 
         def run(arrays, x, y, layout=layout):
             model = merge(layout, arrays)
@@ -51,8 +49,8 @@ def test_log_det_equals_the_jacobian_with_and_without_context():
         np.testing.assert_allclose(back, -log_det, atol=1e-6)
 
 
-def test_training_and_evaluation_agree():
-    model = cnf(CONFIG.replace(tolerance=1e-8))
+def test_training_and_evaluation_agree(cnf):
+    model = cnf(tolerance=1e-8)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 2)))
     exact = jax.jit(model.log_prob)(x)
     model.train()
@@ -60,8 +58,8 @@ def test_training_and_evaluation_agree():
     np.testing.assert_allclose(jax.jit(lambda x: model(x, rngs=nnx.Rngs(0))["log_prob"])(x), exact, atol=1e-4)
 
 
-def test_samples_follow_the_density():
-    layout, arrays = flatten(cnf(CONFIG.replace(dim=1, tolerance=1e-4)))
+def test_samples_follow_the_density(cnf):
+    layout, arrays = flatten(cnf(dim=1, tolerance=1e-4))
 
     @jax.jit
     def run(arrays, grid):
@@ -79,8 +77,8 @@ def test_samples_follow_the_density():
     assert distance < np.sqrt(-0.5 * np.log(1e-4 / 2) / n)  # Kolmogorov-Smirnov at p = 1e-4
 
 
-def test_beyond_sixteen_dimensions_training_estimates_the_exact_log_prob():
-    model = cnf(CONFIG.replace(dim=17, n_steps=8, hidden_dims=(4,)))
+def test_beyond_sixteen_dimensions_training_estimates_the_exact_log_prob(cnf):
+    model = cnf(dim=17, n_steps=8, hidden_dims=(4,))
     model.train()
 
     @jax.jit
@@ -107,6 +105,6 @@ def test_bad_solver_settings_are_refused(fields):
         CNFConfig(**fields)
 
 
-def test_a_solver_out_of_steps_is_named():
+def test_a_solver_out_of_steps_is_named(cnf):
     with pytest.raises(ValueError, match=r"tolerance 1e-09, got to t = 0\.\d+ in 2 steps"):
-        cnf(CONFIG.replace(tolerance=1e-9, max_steps=2)).log_prob(jnp.ones((2, 2)))
+        cnf(tolerance=1e-9, max_steps=2).log_prob(jnp.ones((2, 2)))

@@ -23,14 +23,9 @@ EVENT = (4, 4, 3)
 CONFIG = GlowConfig(event_shape=EVENT, levels=8, n_scales=2, n_steps=1, hidden_channels=6)
 
 
-def glow(config: GlowConfig = CONFIG, *, dtype: str = "float64", stir: float = 0.2) -> Glow:
-    """A Glow with noise on every parameter, so that no coupling is the identity."""
-    model = Glow(config.replace(dtype=dtype), rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    for _, variable in variables(model):
-        if isinstance(variable, nnx.Param):
-            variable.set_value(variable[...] + jnp.asarray(stir * rng.standard_normal(variable.shape), dtype))
-    return model
+def float64_glow(lively, **changes) -> Glow:
+    """A Glow with lively parameters, so that no coupling is the identity."""
+    return lively(Glow(CONFIG.replace(dtype="float64", **changes), rngs=nnx.Rngs(0)), 0.2)
 
 
 def levels(n: int, event: tuple[int, ...] = EVENT, n_levels: int = 8) -> jax.Array:
@@ -58,20 +53,18 @@ def changes(model: Glow, x: jax.Array, y: jax.Array | None = None):
 
 
 @pytest.mark.parametrize(("context_dim", "y"), [(0, None), (3, np.array([0, 2]))])
-def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it(context_dim, y):
-    with jax.enable_x64(True):
-        model = glow(CONFIG.replace(context_dim=context_dim))
-        x = levels(2)
-        again, log_det, back, exact = changes(model, x, None if y is None else jnp.asarray(y))
+def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it(context_dim, y, lively, x64):
+    model = float64_glow(lively, context_dim=context_dim)
+    x = levels(2)
+    again, log_det, back, exact = changes(model, x, None if y is None else jnp.asarray(y))
     np.testing.assert_allclose(again, x, atol=1e-10)
     np.testing.assert_allclose(log_det, exact, atol=1e-10)
     np.testing.assert_allclose(back, -log_det, atol=1e-10)
 
 
-def test_an_untrained_glow_only_turns_halves_and_shrinks():
-    with jax.enable_x64(True):
-        model = Glow(CONFIG.replace(dtype="float64"), rngs=nnx.Rngs(0))
-        log_det = jax.jit(model.forward)(levels(2)).log_det
+def test_an_untrained_glow_only_turns_halves_and_shrinks(x64):
+    model = Glow(CONFIG.replace(dtype="float64"), rngs=nnx.Rngs(0))
+    log_det = jax.jit(model.forward)(levels(2)).log_det
     # Rotations have none; the couplings scale half of 48 and half of 24 numbers by σ(2), Rescale all by 7/8.
     exact = (24 + 12) * -math.log1p(math.exp(-2)) + 48 * math.log(7 / 8)
     np.testing.assert_allclose(log_det, exact, atol=1e-5)  # the rotation was drawn in float32
@@ -123,13 +116,12 @@ def test_prepare_gives_every_actnorm_mean_zero_and_variance_one_once():
         np.testing.assert_allclose(activations.var((0, 1, 2)), 1, atol=0.3)
 
 
-def test_actnorm_of_the_first_batch_is_exact():
-    with jax.enable_x64(True):
-        norm = ActNorm((4, 4, 3), rngs=nnx.Rngs(0))
-        x = jnp.asarray(3 + 2 * np.random.default_rng(0).standard_normal((16, 4, 4, 3)))
-        for _, variable in variables(norm):
-            variable.set_value(variable[...].astype(jnp.float64))
-        z = np.asarray(norm.initialise(x, None, jnp.ones(16)))
+def test_actnorm_of_the_first_batch_is_exact(x64):
+    norm = ActNorm((4, 4, 3), rngs=nnx.Rngs(0))
+    x = jnp.asarray(3 + 2 * np.random.default_rng(0).standard_normal((16, 4, 4, 3)))
+    for _, variable in variables(norm):
+        variable.set_value(variable[...].astype(jnp.float64))
+    z = np.asarray(norm.initialise(x, None, jnp.ones(16)))
     np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-10)
     np.testing.assert_allclose(z.var((0, 1, 2)), 1, atol=1e-10)
 
@@ -143,18 +135,17 @@ def test_an_untrained_model_is_a_valid_density_and_log_prob_changes_nothing():
         np.testing.assert_array_equal(value, after[path])
 
 
-def test_bits_count_every_log_det():
-    with jax.enable_x64(True):
-        model = glow()
-        x = levels(2)
+def test_bits_count_every_log_det(lively, x64):
+    model = float64_glow(lively)
+    x = levels(2)
 
-        @jax.jit
-        def run(x):
-            noisy, _ = model.dequantise(x, nnx.Rngs(7))
-            return model.loss_fn({"x": x}, model(x, rngs=nnx.Rngs(7)))["bits_per_dim"], model.forward(noisy)
+    @jax.jit
+    def run(x):
+        noisy, _ = model.dequantise(x, nnx.Rngs(7))
+        return model.loss_fn({"x": x}, model(x, rngs=nnx.Rngs(7)))["bits_per_dim"], model.forward(noisy)
 
-        # The log-determinant of the forward direction is that of its Jacobian, by the test above.
-        bits, (z, log_det) = jax.device_get(run(x))
+    # The log-determinant of the forward direction is that of its Jacobian, by the test above.
+    bits, (z, log_det) = jax.device_get(run(x))
     log_p = -0.5 * (z**2 + math.log(2 * math.pi)).sum(1) + log_det - 48 * math.log(7)  # cells are 1/7 wide
     np.testing.assert_allclose(bits, -log_p.mean() / (48 * math.log(2)), rtol=1e-10)
 
@@ -195,9 +186,10 @@ def test_the_factors_of_a_convolution_are_parameters_and_its_permutation_is_not(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"event_shape": (28, 28, 1)}, r"divide by 8 for 3 scales, got \(28, 28, 1\)"),
-        ({"event_shape": (5, 4, 1), "n_scales": 1}, "divide by 2 for 1 scales"),
+        ({"event_shape": (28, 28, 1)}, r"divide by 8 to be squeezed 3 times, got \(28, 28, 1\)"),
+        ({"event_shape": (5, 4, 1), "n_scales": 1}, "divide by 2 to be squeezed 1 times"),
         ({"levels": 1}, "expected 'levels' >= 2, got 1"),
+        ({"n_scales": 0}, "expected 'n_scales' >= 1, got 0"),
     ],
 )
 def test_bad_configs_name_the_value(fields, message):

@@ -30,54 +30,53 @@ def evaluating(ode: ODE) -> ODE:
 
 
 @pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield np.random.default_rng(0).standard_normal((4, 3))
+def rows(x64) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((4, 3))
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
-def test_a_linear_field_is_the_matrix_exponential_and_its_log_det_the_trace(x64, adaptive):
+def test_a_linear_field_is_the_matrix_exponential_and_its_log_det_the_trace(rows, adaptive):
     # RK4 of 40 steps has an error of about 5e-8; Dopri5 has what its tolerance says.
     ode = linear(MATRIX, n_steps=40, tolerance=1e-9)
     ode.deterministic = adaptive
-    z, log_det = jax.jit(ode.forward)(jnp.asarray(x64))
-    np.testing.assert_allclose(z, x64 @ exponential(MATRIX).T, atol=1e-6)
+    z, log_det = jax.jit(ode.forward)(jnp.asarray(rows))
+    np.testing.assert_allclose(z, rows @ exponential(MATRIX).T, atol=1e-6)
     np.testing.assert_allclose(log_det, np.trace(MATRIX), atol=1e-6)
 
 
-def test_the_inverse_undoes_the_forward_direction(x64):
+def test_the_inverse_undoes_the_forward_direction(rows):
     ode = evaluating(linear(MATRIX, tolerance=1e-10))
-    z, log_det = jax.jit(ode.forward)(jnp.asarray(x64))
+    z, log_det = jax.jit(ode.forward)(jnp.asarray(rows))
     x, back = jax.jit(ode.inverse)(z)
-    np.testing.assert_allclose(x, x64, atol=1e-8)
+    np.testing.assert_allclose(x, rows, atol=1e-8)
     np.testing.assert_allclose(back, -log_det, atol=1e-8)
     np.testing.assert_allclose(jax.jit(ode.sample)(z), x, atol=1e-8)
 
 
-def test_time_runs_from_data_to_base(x64):
+def test_time_runs_from_data_to_base(rows):
     # dx/dt = 2t gives x + 1 forwards, and a field that ran the other way would give x − 1.
     ode = evaluating(ODE(lambda x, t, context: jnp.broadcast_to(2 * t[:, None], x.shape), (3,)))
-    np.testing.assert_allclose(ode.forward(jnp.asarray(x64))[0], x64 + 1, atol=1e-10)
-    np.testing.assert_allclose(ode.inverse(jnp.asarray(x64))[0], x64 - 1, atol=1e-10)
+    np.testing.assert_allclose(ode.forward(jnp.asarray(rows))[0], rows + 1, atol=1e-10)
+    np.testing.assert_allclose(ode.inverse(jnp.asarray(rows))[0], rows - 1, atol=1e-10)
 
 
-def test_log_det_of_a_curved_field_equals_the_jacobian_of_the_solution(x64):
+def test_log_det_of_a_curved_field_equals_the_jacobian_of_the_solution(rows):
     ode = evaluating(ODE(lambda x, t, context: jnp.sin(x @ MATRIX) * jnp.cos(3 * t)[:, None], (3,), tolerance=1e-10))
 
     @jax.jit
     def both(x):
         return ode.forward(x)[1], jax.vmap(jax.jacfwd(lambda row: ode.forward(row[None])[0][0]))(x)
 
-    log_det, jacobian = both(jnp.asarray(x64))
+    log_det, jacobian = both(jnp.asarray(rows))
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], atol=1e-7)
 
 
-def test_the_mean_of_hutchinson_is_the_trace(x64):
+def test_the_mean_of_hutchinson_is_the_trace(rows):
     def field(rows):
         return jnp.tanh(rows @ MATRIX)
 
     n = 4000
-    x = jnp.tile(jnp.asarray(x64[:1]), (n, 1))
+    x = jnp.tile(jnp.asarray(rows[:1]), (n, 1))
     v = jnp.asarray(np.random.default_rng(1).choice([-1.0, 1.0], (n, 3)))
     _, exact = exact_trace(field, x)
     np.testing.assert_allclose(exact, np.trace(jax.jacfwd(lambda r: field(r[None])[0])(x[0])), atol=1e-12)
@@ -101,10 +100,10 @@ def test_beyond_sixteen_dimensions_noise_gives_an_unbiased_log_det_that_one_solv
         np.testing.assert_allclose(jax.jit(ode.forward)(x[:2])[1], np.trace(matrix), atol=1e-10)  # without noise: exact
 
 
-def test_rk4_is_of_order_four(x64):
-    exact = x64 @ exponential(MATRIX).T
+def test_rk4_is_of_order_four(rows):
+    exact = rows @ exponential(MATRIX).T
     solve = jax.jit(lambda y, n: rk4(lambda y, t: y @ MATRIX.T, y, TO_BASE, n), static_argnums=1)
-    errors = [np.abs(solve(jnp.asarray(x64), n) - exact).max() for n in (10, 20, 40)]
+    errors = [np.abs(solve(jnp.asarray(rows), n) - exact).max() for n in (10, 20, 40)]
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 4, atol=0.15)
 
 
@@ -121,31 +120,31 @@ def test_the_tableau_has_the_order_conditions():
     np.testing.assert_allclose(b @ full @ full @ c, 1 / 24, atol=1e-14)
 
 
-def test_the_error_follows_the_tolerance(x64):
+def test_the_error_follows_the_tolerance(rows):
     solve = jax.jit(lambda y, tau: dopri5(lambda y, t: 3 * y @ MATRIX.T, y, TO_BASE, tolerance=tau, max_steps=1000))
-    exact = x64 @ exponential(3 * MATRIX).T
+    exact = rows @ exponential(3 * MATRIX).T
     for tolerance in (1e-4, 1e-7, 1e-10):
         # Errors of single steps add up over the span.
-        assert np.abs(solve(jnp.asarray(x64), tolerance) - exact).max() < 50 * tolerance * np.abs(exact).max()
+        assert np.abs(solve(jnp.asarray(rows), tolerance) - exact).max() < 50 * tolerance * np.abs(exact).max()
 
 
-def test_a_row_does_not_depend_on_its_neighbours(x64):
+def test_a_row_does_not_depend_on_its_neighbours(rows):
     ode = evaluating(ODE(lambda x, t, context: jnp.sin(x**2), (3,), tolerance=1e-4))
     forward = jax.jit(ode.forward)
-    wild = np.concatenate([x64, np.full((1, 3), 30.0)])
+    wild = np.concatenate([rows, np.full((1, 3), 30.0)])
     # Equal up to how a wider batch is vectorised; a step shared by the batch would differ by the tolerance.
-    np.testing.assert_allclose(forward(jnp.asarray(wild))[0][:4], forward(jnp.asarray(x64))[0], rtol=1e-11)
+    np.testing.assert_allclose(forward(jnp.asarray(wild))[0][:4], forward(jnp.asarray(rows))[0], rtol=1e-11)
 
 
-def test_training_gives_the_gradient_of_the_solution(x64):
+def test_training_gives_the_gradient_of_the_solution(rows):
     def loss(scale):
         ode = ODE(lambda x, t, context: scale * x @ MATRIX.T, (3,), n_steps=40)
-        z, log_det = ode.forward(jnp.asarray(x64))
+        z, log_det = ode.forward(jnp.asarray(rows))
         return (z**2).sum() + log_det.sum()
 
     step = 1e-5
     exact = [
-        ((x64 @ exponential(s * MATRIX).T) ** 2).sum() + s * 4 * np.trace(MATRIX) for s in (0.7 + step, 0.7 - step)
+        ((rows @ exponential(s * MATRIX).T) ** 2).sum() + s * 4 * np.trace(MATRIX) for s in (0.7 + step, 0.7 - step)
     ]
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(0.7), (exact[0] - exact[1]) / (2 * step), rtol=1e-5)
 

@@ -8,30 +8,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.core.leaves import flatten, merge, variables
+from artifex.core.leaves import flatten, merge
 from artifex.flow.realnvp_image import MaskedCoupling, RealNVPImage, RealNVPImageConfig
 
 EVENT = (4, 4, 1)
-CONFIG = RealNVPImageConfig(event_shape=EVENT, levels=8, n_scales=2, n_blocks=1, hidden_channels=4)
+CONFIG = RealNVPImageConfig(event_shape=EVENT, levels=8, n_scales=2, n_couplings=2, n_blocks=1, hidden_channels=4)
 
 
-def stirred(module: nnx.Module, scale: float = 0.2) -> nnx.Module:
-    """The module with noise on every parameter, in float64."""
-    rng = np.random.default_rng(0)
-    for _, variable in variables(module):
-        if isinstance(variable, nnx.Param):
-            variable.set_value(jnp.asarray(variable[...] + scale * rng.standard_normal(variable.shape)))
-    return module
+pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.fixture(autouse=True)
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
-def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it():
-    layout, arrays = flatten(stirred(RealNVPImage(CONFIG.replace(dtype="float64"), rngs=nnx.Rngs(0))))
+def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it(lively):
+    layout, arrays = flatten(lively(RealNVPImage(CONFIG.replace(dtype="float64"), rngs=nnx.Rngs(0)), 0.2))
 
     @jax.jit
     def run(arrays, x):
@@ -50,11 +38,10 @@ def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it():
 
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("kind", ["checkerboard", "channel"])
-def test_entries_under_the_mask_pass_and_alone_decide(kind, swapped):
+def test_entries_under_the_mask_pass_and_alone_decide(kind, swapped, lively):
     event = (2, 2, 2)
-    coupling = stirred(
-        MaskedCoupling(event, (kind, swapped), CONFIG.replace(hidden_channels=16), rngs=nnx.Rngs(0)), 0.5
-    )
+    config = CONFIG.replace(hidden_channels=16)  # enough that no pixel is left without a live unit
+    coupling = lively(MaskedCoupling(event, (kind, swapped), config, rngs=nnx.Rngs(0)), 0.5, "float64")
     x = jnp.asarray(np.random.default_rng(0).standard_normal((1, *event)))
     jacobian = np.asarray(jax.jit(jax.jacfwd(lambda row: coupling.forward(row.reshape(1, *event)).value.ravel()))(x[0]))
     jacobian = jacobian.reshape(8, 8)
@@ -66,8 +53,8 @@ def test_entries_under_the_mask_pass_and_alone_decide(kind, swapped):
     assert np.count_nonzero(jacobian[~b][:, b]) == 16  # each moved entry hears each that passes
 
 
-def test_the_log_scale_stays_within_its_learned_factor():
-    coupling = stirred(MaskedCoupling(EVENT, ("checkerboard", False), CONFIG, rngs=nnx.Rngs(0)), 3.0)
+def test_the_log_scale_stays_within_its_learned_factor(lively):
+    coupling = lively(MaskedCoupling(EVENT, ("checkerboard", False), CONFIG, rngs=nnx.Rngs(0)), 3.0, "float64")
     s, _ = coupling.moves(1e6 * jnp.ones((1, *EVENT)), None)
     np.testing.assert_allclose(np.abs(s).max(), np.abs(coupling.factor[...]), rtol=1e-12)
 
@@ -83,9 +70,10 @@ def test_an_untrained_coupling_is_the_identity():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"event_shape": (7, 8, 1)}, r"sides that divide by 2 for 1 scales, got \(7, 8, 1\)"),
+        ({"event_shape": (7, 8, 1)}, r"sides that divide by 2 to be squeezed 1 times, got \(7, 8, 1\)"),
         ({"alpha": 0.0}, "expected 0 < 'alpha' < 1/2, got 0.0"),
         ({"levels": 1}, "expected 'levels' >= 2, got 1"),
+        ({"n_scales": 0}, "expected 'n_scales' >= 1, got 0"),
     ],
 )
 def test_bad_configs_name_the_value(fields, message):

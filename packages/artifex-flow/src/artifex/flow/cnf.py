@@ -94,4 +94,4 @@ class ConcatSquash(nnx.Module):
 
     def __call__(self, h: Vector, given: Float[Array, "batch given"]) -> Float[Array, "batch out"]:
         """(W h + b) σ(U [t, c] + d) + V [t, c]."""
-        return self.linear(h) * jax.nn.sigmoid(self.gate(given)) + self.shift(given)
+        return self.linear(h) * jax.nn.sigmoid(self.gate(given)) + self.shift(given)  # eq. 3

@@ -34,15 +34,15 @@ from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.image import (
     Conv1x1,
     ConvNet,
-    Dequantise,
     Flatten,
     Picture,
     Split,
     Squeeze,
     ZeroConv,
+    check_counts,
     check_sides,
-    from_levels,
 )
+from artifex.flow.levels import Dequantise, from_levels
 from artifex.flow.linear import ActNorm
 
 
@@ -58,6 +58,8 @@ class GlowConfig(FlowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        sizes = {"n_scales": self.n_scales, "n_steps": self.n_steps, "hidden_channels": self.hidden_channels}
+        check_counts("GlowConfig", **sizes)
         check_sides("GlowConfig", self.event_shape, self.n_scales)
         Dequantise(self.levels)  # refuses fewer than two
 
@@ -86,7 +88,7 @@ class AffineCoupling(nnx.Module):
         """Data to base (eq. 3)."""
         a, b = jnp.split(x, 2, axis=-1)
         log_s, t = self.moves(b, context)
-        return Mapped(jnp.concatenate([jnp.exp(log_s) * a + t, b], -1), over_event(log_s))
+        return Mapped(jnp.concatenate([jnp.exp(log_s) * a + t, b], -1), over_event(log_s))  # eq. 3
 
     def inverse(self, z: Picture, context: Context | None = None) -> Mapped:
         """Base to data."""
@@ -113,6 +115,6 @@ def scales(event: Event, n_scales: int, config: GlowConfig, rngs: nnx.Rngs) -> C
 
 
 def step(event: Event, config: GlowConfig, rngs: nnx.Rngs) -> Chain:
-    """ActNorm, 1 × 1 convolution, coupling (eq. 1 to 3)."""
+    """ActNorm, 1 × 1 convolution, coupling."""
     coupling = AffineCoupling(event, config.hidden_channels, config.context_dim, rngs=rngs)
-    return Chain(ActNorm(event, rngs=rngs), Conv1x1(event, rngs=rngs), coupling)
+    return Chain(ActNorm(event, rngs=rngs), Conv1x1(event, rngs=rngs), coupling)  # eq. 1, 2, 3

@@ -1,26 +1,20 @@
 """Bijectors of pictures, [batch, height, width, channel].
 
-    Dequantise   x + Δu, Δ = 1/(L − 1), u ~ U[0, 1)^D: levels 0, Δ, …, 1 become cells of width Δ [1]              (1)
-    Rescale      z = a x + b,                    log-det  D log |a|                                              (2)
-    Logit        z = logit(α + (1 − 2α) x),      log-det  Σ log (1 − 2α) − log p − log (1 − p), p = σ(z) [2]      (3)
-    Squeeze      2 × 2 pixels become channels,   log-det  0                                                      (4)
-    Conv1x1      z = W x at each pixel, W = P L (U + diag s),    log-det  h w Σ log |s| [3]                       (5)
+    Squeeze      2 × 2 pixels become channels,   log-det  0                                                      (1)
+    Conv1x1      z = W x at each pixel, W = P L (U + diag s),    log-det  h w Σ log |s| [2]                       (2)
     Split        half of the channels goes on as y, the other half leaves as ε = (x₂ − μ(y)) / σ(y),
-                 log-det  −Σ log σ(y) + that of the rest: a learned prior N(μ(y), σ(y)²), as a bijection [2, 3]   (6)
-    masks        checkerboard: (row + column) mod 2;    channel: the first half [2]                              (7)
-Of data x in L levels, bits per dimension count all of them: −(log p(z) + Σ log-dets + D log Δ) / (D log 2).
+                 log-det  −Σ log σ(y) + that of the rest: a learned prior N(μ(y), σ(y)²), as a bijection [1, 2]   (3)
+    masks        checkerboard: (row + column) mod 2;    channel: the first half [1]                              (4)
 
 References:
-    [1] Theis, van den Oord & Bethge, A note on the evaluation of generative models, 2015, arXiv:1511.01844
-    [2] Dinh, Sohl-Dickstein & Bengio, Density estimation using Real NVP, 2016, arXiv:1605.08803
-    [3] Kingma & Dhariwal, Glow: Generative Flow with Invertible 1×1 Convolutions, 2018, arXiv:1807.03039
+    [1] Dinh, Sohl-Dickstein & Bengio, Density estimation using Real NVP, 2016, arXiv:1605.08803
+    [2] Kingma & Dhariwal, Glow: Generative Flow with Invertible 1×1 Convolutions, 2018, arXiv:1807.03039
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +23,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.nn.init import he_normal, orthogonal, zeros
-from artifex.core.prob import noise
 from artifex.core.prob.gaussian import over_event
-from artifex.flow.bijector import Bijector, Context, Data, Event, Fast, Mapped, PerRow, initialise
+from artifex.flow.bijector import Bijector, Context, Event, Fast, Mapped, PerRow, initialise
 
 Picture = Float[Array, "batch height width channel"]
 Vector = Float[Array, "batch entry"]
@@ -39,89 +32,6 @@ Vector = Float[Array, "batch entry"]
 
 class Fixed(nnx.Variable):
     """Drawn when the model is built, and never moved."""
-
-
-@dataclass(frozen=True)
-class Dequantise:
-    """Noise that fills the gaps between levels, and the way back (eq. 1)."""
-
-    levels: int
-
-    def __post_init__(self) -> None:
-        if self.levels < 2:
-            raise ValueError(
-                f"Dequantise: expected 'levels' >= 2, got {self.levels}. Give the number of values that a pixel can "
-                "take: 256 for bytes."
-            )
-
-    def __call__(self, x: Data, rngs: nnx.Rngs) -> Mapped:
-        """(x + Δu, D log Δ): the density of the former times the volume of a cell bounds the mass of x."""
-        width = 1 / (self.levels - 1)
-        log_volume = math.prod(x.shape[1:]) * math.log(width)
-        return Mapped(x + width * noise.uniform(rngs, x.shape, x.dtype), jnp.full(len(x), log_volume, x.dtype))
-
-    def restore(self, x: Data) -> Data:
-        """The level of the cell that x lies in."""
-        steps = self.levels - 1
-        return jnp.clip(jnp.floor(x * steps), 0, steps) / steps
-
-
-class Rescale(nnx.Module):
-    """a x + b with fixed numbers (eq. 2)."""
-
-    fast: Fast = "both"
-
-    def __init__(self, event_shape: Event, scale: float, shift: float = 0.0) -> None:
-        self.event_shape = event_shape
-        self.scale, self.shift = scale, shift
-
-    def forward(self, x: Data, context: Context | None = None) -> Mapped:
-        """a x + b."""
-        return Mapped(self.scale * x + self.shift, jnp.full(len(x), self._log_det(), x.dtype))
-
-    def inverse(self, z: Data, context: Context | None = None) -> Mapped:
-        """(z − b) / a."""
-        return Mapped((z - self.shift) / self.scale, jnp.full(len(z), -self._log_det(), z.dtype))
-
-    def _log_det(self) -> float:
-        return math.prod(self.event_shape) * math.log(abs(self.scale))
-
-
-def from_levels(event_shape: Event, levels: int, low: float = 0.0) -> Rescale:
-    """Dequantised data in [0, 1 + Δ) to [low, low + 1)."""
-    return Rescale(event_shape, (levels - 1) / levels, low)
-
-
-class Logit(nnx.Module):
-    """[0, 1] to the real line, its ends a distance of α from infinity (eq. 3).
-
-    The support is a little wider than [0, 1]: from −α / (1 − 2α) to (1 − α) / (1 − 2α).
-    """
-
-    fast: Fast = "both"
-
-    def __init__(self, event_shape: Event, alpha: float = 0.05) -> None:
-        if not 0 < alpha < 0.5:
-            raise ValueError(
-                f"Logit: expected 0 < 'alpha' < 1/2, got {alpha}. With 0 the ends of [0, 1] go to infinity; the paper "
-                "has 0.05."
-            )
-        self.event_shape = event_shape
-        self.alpha = alpha
-
-    def forward(self, x: Data, context: Context | None = None) -> Mapped:
-        """logit(α + (1 − 2α) x), and a log-determinant of −∞ where x lies outside."""
-        p = self.alpha + (1 - 2 * self.alpha) * x
-        inside = (p > 0) & (p < 1)
-        p = jnp.where(inside, p, 0.5)  # before the logarithms, whose gradients would be NaN
-        z = jnp.log(p) - jnp.log1p(-p)
-        log_det = over_event(math.log(1 - 2 * self.alpha) - jnp.log(p) - jnp.log1p(-p))
-        return Mapped(z, jnp.where(inside.reshape(len(x), -1).all(-1), log_det, -jnp.inf))
-
-    def inverse(self, z: Data, context: Context | None = None) -> Mapped:
-        """(σ(z) − α) / (1 − 2α)."""
-        x = (jax.nn.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
-        return Mapped(x, over_event(jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z) - math.log(1 - 2 * self.alpha)))
 
 
 class Flatten(nnx.Module):
@@ -142,7 +52,7 @@ class Flatten(nnx.Module):
 
 
 class Squeeze(nnx.Module):
-    """2 × 2 pixels as channels of one (eq. 4)."""
+    """2 × 2 pixels as channels of one (eq. 1)."""
 
     fast: Fast = "both"
 
@@ -166,7 +76,7 @@ class Squeeze(nnx.Module):
 
 
 class Conv1x1(nnx.Module):
-    """A learned rotation of the channels at each pixel, by its triangular factors (eq. 5)."""
+    """A learned rotation of the channels at each pixel, by its triangular factors (eq. 2)."""
 
     fast: Fast = "both"
 
@@ -186,7 +96,7 @@ class Conv1x1(nnx.Module):
     def forward(self, x: Picture, context: Context | None = None) -> Mapped:
         """W x at each pixel."""
         lower, upper = self.factors(x.dtype)
-        z = product(product(x, upper, self.dtype), lower, self.dtype)
+        z = product(product(x, upper, self.dtype), lower, self.dtype)  # eq. 2
         return Mapped(z[..., self.order[...]], jnp.full(len(x), self._log_det(x.dtype)))
 
     def inverse(self, z: Picture, context: Context | None = None) -> Mapped:
@@ -198,17 +108,17 @@ class Conv1x1(nnx.Module):
         return Mapped(x.reshape(z.shape), jnp.full(len(z), -self._log_det(z.dtype)))
 
     def factors(self, dtype: jnp.dtype) -> tuple[Float[Array, "c c"], Float[Array, "c c"]]:
-        """L and U + diag s (eq. 5)."""
+        """L and U + diag s (eq. 2)."""
         s = self.sign[...] * jnp.exp(self.log_s[...])
         lower = jnp.tril(self.lower[...], -1) + jnp.eye(len(s))
         return lower.astype(dtype), (jnp.triu(self.upper[...], 1) + jnp.diag(s)).astype(dtype)
 
     def _log_det(self, dtype: jnp.dtype) -> Float[Array, ""]:
-        return math.prod(self.event_shape[:-1]) * self.log_s[...].astype(dtype).sum()  # eq. 5
+        return math.prod(self.event_shape[:-1]) * self.log_s[...].astype(dtype).sum()  # eq. 2
 
 
 class Split(nnx.Module):
-    """Half of the channels leaves here, as noise under a prior that the other half gives (eq. 6).
+    """Half of the channels leaves here, as noise under a prior that the other half gives (eq. 3).
 
     Args:
         rest: what the half that goes on is mapped by, to a vector.
@@ -223,11 +133,9 @@ class Split(nnx.Module):
 
     def forward(self, x: Picture, context: Context | None = None) -> Mapped:
         """The vector of the rest, then ε."""
-        y, x2 = jnp.split(x, 2, axis=-1)
-        mean, log_std = self.moments(y)
-        eps = (x2 - mean) * jnp.exp(-log_std)
+        y, eps, log_std = self.part(x)
         z, log_det = self.rest.forward(y, context)
-        return Mapped(jnp.concatenate([z, eps.reshape(len(x), -1)], -1), log_det - over_event(log_std))
+        return Mapped(joined(z, eps), log_det - over_event(log_std))
 
     def inverse(self, z: Vector, context: Context | None = None) -> Mapped:
         """y from the first half, then x₂ = μ(y) + σ(y) ε."""
@@ -237,6 +145,17 @@ class Split(nnx.Module):
         x2 = mean + jnp.exp(log_std) * eps.reshape(y.shape)
         return Mapped(jnp.concatenate([y, x2], -1), log_det + over_event(log_std))
 
+    def initialise(self, x: Picture, context: Context | None, weight: PerRow) -> Float[Array, "batch mapped"]:
+        """Set the rest from the half that goes on."""
+        y, eps, _ = self.part(x)
+        return joined(initialise(self.rest, y, context, weight), eps)
+
+    def part(self, x: Picture) -> tuple[Picture, Picture, Picture]:
+        """y, which goes on; ε of the other half; and its log σ."""
+        y, x2 = jnp.split(x, 2, axis=-1)
+        mean, log_std = self.moments(y)
+        return y, (x2 - mean) * jnp.exp(-log_std), log_std  # eq. 3
+
     def moments(self, y: Picture) -> tuple[Picture, Picture]:
         """μ and log σ of the half that leaves."""
         if self.prior is None:
@@ -244,16 +163,9 @@ class Split(nnx.Module):
         mean, log_std = jnp.split(self.prior(y), 2, axis=-1)
         return mean, log_std
 
-    def initialise(self, x: Picture, context: Context | None, weight: PerRow) -> Float[Array, "batch mapped"]:
-        """Set the rest from the half that goes on."""
-        y, x2 = jnp.split(x, 2, axis=-1)
-        mean, log_std = self.moments(y)
-        eps = (x2 - mean) * jnp.exp(-log_std)
-        return jnp.concatenate([initialise(self.rest, y, context, weight), eps.reshape(len(x), -1)], -1)
-
 
 class ZeroConv(nnx.Module):
-    """A 3 × 3 convolution that gives 0 at the start, times exp(3 a) with a learned for each channel [3]."""
+    """A 3 × 3 convolution that gives 0 at the start, times exp(3 a) with a learned for each channel [2]."""
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs) -> None:
         self.conv = nnx.Conv(inputs, outputs, (3, 3), kernel_init=zeros, bias_init=zeros, rngs=rngs)
@@ -266,7 +178,7 @@ class ZeroConv(nnx.Module):
 
 
 class ConvNet(nnx.Module):
-    """Convolutions of 3 × 3, 1 × 1 and 3 × 3, the last one a `ZeroConv` [3]; the context is added to each pixel."""
+    """Convolutions of 3 × 3, 1 × 1 and 3 × 3, the last one a `ZeroConv` [2]; the context is added to each pixel."""
 
     def __init__(self, sizes: tuple[int, int, int], context_dim: int = 0, *, rngs: nnx.Rngs) -> None:
         inputs, hidden, outputs = sizes
@@ -295,20 +207,25 @@ class ContextBias(nnx.Module):
         return self.linear(context)[:, None, None, :]
 
 
+def joined(z: Vector, eps: Picture) -> Float[Array, "batch mapped"]:
+    """A vector, and the entries of a picture behind it."""
+    return jnp.concatenate([z, eps.reshape(len(eps), -1)], -1)
+
+
 def product(x: Picture, matrix: Float[Array, "c c"], dtype: jnp.dtype | None) -> Picture:
-    """M x at each pixel, multiplied in `dtype` where one is named and added up in that of x."""
+    """M x at each pixel, multiplied in `dtype` where one is named."""
     inner = dtype or x.dtype
-    return jnp.einsum("...c,dc->...d", x.astype(inner), matrix.astype(inner), preferred_element_type=x.dtype)
+    return jnp.einsum("...c,dc->...d", x.astype(inner), matrix.astype(inner)).astype(x.dtype)
 
 
 def checkerboard(event_shape: Event) -> Float[np.ndarray, "height width 1"]:
-    """1 at every other pixel (eq. 7)."""
+    """1 at every other pixel (eq. 4)."""
     height, width, _ = event_shape
     return (np.add.outer(np.arange(height), np.arange(width)) % 2)[..., None].astype(np.float32)
 
 
 def half_of_channels(event_shape: Event) -> Float[np.ndarray, "1 1 channel"]:
-    """1 for the first half of the channels (eq. 7)."""
+    """1 for the first half of the channels (eq. 4)."""
     channels = event_shape[-1]
     return (np.arange(channels) < channels // 2).astype(np.float32)[None, None]
 
@@ -322,15 +239,23 @@ def check_even(event_shape: Event) -> None:
         )
 
 
-def check_sides(where: str, event_shape: Event, n_scales: int) -> None:
-    """Refuse pictures that cannot be squeezed once a scale, and name the sizes that can."""
-    factor = 2**n_scales
+def check_sides(where: str, event_shape: Event, n_squeezes: int) -> None:
+    """Refuse pictures that cannot be squeezed so often, and name the sizes that can."""
+    factor = 2**n_squeezes
     if len(event_shape) != 3 or any(side % factor for side in event_shape[:2]):
         near = [
             tuple(max(factor, rounded(side / factor) * factor) for side in event_shape[:2])
             for rounded in (math.floor, math.ceil)
         ]
         raise ValueError(
-            f"{where}: expected pictures (height, width, channels) with sides that divide by {factor} for {n_scales} "
-            f"scales, got {event_shape}. The nearest sides are {near[0]} and {near[1]}; or use fewer scales."
+            f"{where}: expected pictures (height, width, channels) with sides that divide by {factor} to be squeezed "
+            f"{n_squeezes} times, got {event_shape}. The nearest sides are {near[0]} and {near[1]}; or use fewer "
+            "scales."
         )
+
+
+def check_counts(where: str, **counts: int) -> None:
+    """Refuse numbers of scales, steps or channels below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{where}: expected {name!r} >= 1, got {count}. The flow needs at least one of them.")

@@ -141,27 +141,31 @@ def exact_trace(f: Callable[[Rows], Rows], x: Rows) -> tuple[Rows, PerRow]:
     width = x.shape[-1]
     directions = jnp.broadcast_to(jnp.eye(width, dtype=x.dtype)[:, None], (width, *x.shape))
     value, pushed = jax.vmap(lambda e: jax.jvp(f, (x,), (e,)), out_axes=(None, 0))(directions)
-    return value, jnp.einsum("dbd->b", pushed)
+    return value, jnp.einsum("dbd->b", pushed)  # eq. 3
 
 
 def hutchinson_trace(f: Callable[[Rows], Rows], x: Rows, v: Rows) -> tuple[Rows, PerRow]:
     """f(x) and vᵀ (∂f/∂x) v of each row, whose mean over v is the trace (eq. 4)."""
     value, pushed = jax.jvp(f, (x,), (v,))
-    return value, (v * pushed).sum(-1)
+    return value, (v * pushed).sum(-1)  # eq. 4
 
 
 def rk4(f: Derivative, y: Rows, span: Span, n_steps: int) -> Rows:
     """y at the end of the span, in `n_steps` equal steps (eq. 5)."""
     start, end = span
     h = (end - start) / n_steps
+    tableau = (jnp.asarray([0, 0.5, 0.5, 1], y.dtype), jnp.asarray([1, 2, 2, 1], y.dtype) / 6)
 
     def step(y: Rows, t: Float[Array, ""]) -> tuple[Rows, None]:
-        now = jnp.full(len(y), t)
-        k1 = f(y, now)
-        k2 = f(y + h / 2 * k1, now + h / 2)
-        k3 = f(y + h / 2 * k2, now + h / 2)
-        k4 = f(y + h * k3, now + h)
-        return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+        def stage(carry: tuple[Rows, Rows], row: tuple[Array, Array]) -> tuple[tuple[Rows, Rows], None]:
+            k, total = carry
+            c, weight = row
+            k = f(y + c * h * k, jnp.full(len(y), t + c * h))
+            return (k, total + weight * k), None
+
+        # A loop over the stages, so that the field is compiled once.
+        (_, total), _ = jax.lax.scan(stage, (jnp.zeros_like(y), jnp.zeros_like(y)), tableau)
+        return y + h * total, None  # eq. 5
 
     return jax.lax.scan(step, y, start + h * jnp.arange(n_steps, dtype=y.dtype))[0]
 
@@ -203,7 +207,7 @@ def attempt(f: Derivative, s: Solution, tolerance: float) -> Solution:
     # The size of steps has no gradient: the derivative of a solution is that of the steps that were taken.
     scaled = jax.lax.stop_gradient(e / (tolerance + tolerance * jnp.maximum(jnp.abs(s.y), jnp.abs(y))))
     size = jnp.sqrt((scaled**2).mean(-1))
-    good = size <= 1
+    good = size <= 1  # eq. 6
     factor = jnp.where(jnp.isfinite(size), jnp.clip(0.9 * jnp.maximum(size, 1e-10) ** -0.2, 0.2, 10.0), 0.2)
     return Solution(
         y=jnp.where(good[:, None], y, s.y),

@@ -9,7 +9,8 @@
 Neighbouring couplings have opposite masks, so that all entries are moved.
 
 Differs: ActNorm before each coupling for the paper's batch norm, which makes log p of a picture depend on those beside
-it; layers without weight norm. `realnvp` is the same idea on vectors.
+it; layers without weight norm; the logit is that of the authors' code, which treats black and white alike, where the
+paper has α + (1 − α) x. `realnvp` is the same idea on vectors.
 
 References:
     [1] Dinh, Sohl-Dickstein & Bengio, Density estimation using Real NVP, 2016, arXiv:1605.08803
@@ -35,17 +36,16 @@ from artifex.flow.bijector import Bijector, Chain, Context, Event, Fast, Mapped
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.image import (
     ContextBias,
-    Dequantise,
     Flatten,
-    Logit,
     Picture,
     Split,
     Squeeze,
+    check_counts,
     check_sides,
     checkerboard,
-    from_levels,
     half_of_channels,
 )
+from artifex.flow.levels import Dequantise, Logit, from_levels
 from artifex.flow.linear import ActNorm
 
 Mask = Float[np.ndarray, "height width channel"]
@@ -59,12 +59,15 @@ class RealNVPImageConfig(FlowConfig):
     event_shape: tuple[int, int, int] = (32, 32, 3)  # height, width, channels
     levels: int = 256  # values of a pixel, from 0 to 1
     n_scales: int = 2
+    n_couplings: int = 3  # of each kind at a scale; one more at the last
     hidden_channels: int = 64
     n_blocks: int = 8  # residual blocks of each coupling network
     alpha: float = 0.05  # the distance of black and white from infinity
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = ("n_scales", "n_couplings", "n_blocks", "hidden_channels")
+        check_counts("RealNVPImageConfig", **{name: getattr(self, name) for name in names})
         check_sides("RealNVPImageConfig", self.event_shape, self.n_scales - 1)
         Dequantise(self.levels)  # refuses fewer than two
         Logit(self.event_shape, self.alpha)  # refuses the ends
@@ -110,7 +113,7 @@ class MaskedCoupling(nnx.Module):
     def forward(self, x: Picture, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
         s, t = self.moves(x, context)
-        return Mapped(x * jnp.exp(s) + t, over_event(s))
+        return Mapped(x * jnp.exp(s) + t, over_event(s))  # eq. 1
 
     def inverse(self, z: Picture, context: Context | None = None) -> Mapped:
         """Base to data."""
@@ -121,7 +124,7 @@ class MaskedCoupling(nnx.Module):
         """s and t, which are 0 under the mask (eq. 2)."""
         b = self.mask().astype(x.dtype)
         r, t = jnp.split(self.net(b * x, context).astype(x.dtype), 2, axis=-1)
-        return (1 - b) * self.factor[...] * jnp.tanh(r), (1 - b) * t
+        return (1 - b) * self.factor[...] * jnp.tanh(r), (1 - b) * t  # eq. 2
 
     def mask(self) -> Mask:
         """b."""
@@ -157,11 +160,11 @@ class ResidualNet(nnx.Module):
 def scales(event: Event, n_scales: int, config: RealNVPImageConfig, rngs: nnx.Rngs) -> Chain:
     """Pictures to vectors: one scale, and the rest on the half of the channels that stays (eq. 3, 4)."""
     if n_scales == 1:
-        return Chain(*couplings(event, "checkerboard", 4, config, rngs), Flatten(event))
+        return Chain(*couplings(event, "checkerboard", config.n_couplings + 1, config, rngs), Flatten(event))
     squeeze = Squeeze(event)
     height, width, channels = shape = squeeze.mapped_shape
-    before = couplings(event, "checkerboard", 3, config, rngs)
-    after = couplings(shape, "channel", 3, config, rngs)
+    before = couplings(event, "checkerboard", config.n_couplings, config, rngs)
+    after = couplings(shape, "channel", config.n_couplings, config, rngs)
     rest = scales((height, width, channels // 2), n_scales - 1, config, rngs)
     return Chain(*before, squeeze, *after, Split(shape, rest))
 
