@@ -27,6 +27,7 @@ from artifex.core.prob.gaussian import over_event
 from artifex.flow.bijector import Bijector, Context, Event, Fast, Mapped, PerRow, initialise
 
 Picture = Float[Array, "batch height width channel"]
+Half = Float[Array, "batch height width half"]
 Vector = Float[Array, "batch entry"]
 
 
@@ -150,7 +151,7 @@ class Split(nnx.Module):
         y, eps, _ = self.part(x)
         return joined(initialise(self.rest, y, context, weight), eps)
 
-    def part(self, x: Picture) -> tuple[Picture, Picture, Picture]:
+    def part(self, x: Picture) -> tuple[Half, Half, Half]:
         """y, which goes on; ε of the other half; and its log σ."""
         y, x2 = jnp.split(x, 2, axis=-1)
         mean, log_std = self.moments(y)
