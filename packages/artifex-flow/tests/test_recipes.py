@@ -54,7 +54,7 @@ def points(name: str, n: int, dim: int, dtype: str) -> jax.Array:
 @pytest.mark.parametrize("name", DEFAULTS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
 def test_the_default_config_inverts_itself(x64, name, dtype, tolerance, lively):
-    model = lively(build(name, dim=4, dtype=dtype), scale=0.02, dtype=dtype)
+    model = lively(build(name, dim=4, dtype=dtype), scale=0.005, dtype=dtype)
     x = points(name, 16, 4, dtype)
     y = given(model, 16)
 
@@ -79,7 +79,7 @@ def test_every_recipe_keeps_the_laws(x64, name, lively, laws):
 @pytest.fixture(scope="module")
 def moved(lively):
     """A small flow of each recipe in the plane, away from its start."""
-    return {name: lively(build(name, dim=2, **fields), scale=0.25) for name, fields in RECIPES.items()}
+    return {name: lively(build(name, dim=2, **fields), scale=0.1) for name, fields in RECIPES.items()}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -195,7 +195,7 @@ class ScanChain(nnx.Module):
         return x, jnp.zeros(len(x), x.dtype)
 
 
-def stacked(modules: list[Bijector]) -> Bijector:
+def stacked(modules: list[Any]) -> Any:
     """One module of the structure of these, whose arrays hold those of all along a first axis.
 
     Raises:

@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from flax import nnx
 
@@ -59,7 +59,8 @@ class ConditionalFlow(Flow):
             return Chain(*mixing, conditional_coupling(config, rngs))
 
         bijector = ScanChain(layer, config.n_layers, rngs=rngs)
-        base = ConditionalNormal((config.dim,), config.context_dim, rngs=rngs)  # eq. 1
+        # Any, because this base cannot go without a context, as a `Base` may.
+        base: Any = ConditionalNormal((config.dim,), config.context_dim, rngs=rngs)  # eq. 1
         super().__init__(config, base, bijector, rngs=rngs)
 
 

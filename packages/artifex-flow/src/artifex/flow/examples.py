@@ -55,7 +55,7 @@ def neural_spline() -> Example:
 
 def circular_nsf() -> Example:
     """A density of two angles."""
-    return CircularNSFConfig(n_layers=2, bins=4, net=NET), {"x": 2 * np.arctan(banana()["x"])}
+    return CircularNSFConfig(n_layers=2, bins=4, net=NET), {"x": np.arctan(banana()["x"])}
 
 
 def conditional_flow() -> Example:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -57,7 +58,7 @@ class Transposed(nnx.Module):
 
     def __init__(self, n_in: int, n_out: int, n_params: int, *, kernel_init: Initializer, rngs: nnx.Rngs) -> None:
         self.n_params = n_params
-        self.dtype: jnp.dtype | None = None  # nnx's switch: what the product is computed in
+        self.dtype: Any = None  # nnx's switch: what the product is computed in
         self.kernel = nnx.Param(kernel_init(rngs.params(), (n_in, n_params * n_out)))
         self.bias = nnx.Param(zeros(rngs.params(), (n_params * n_out,)))
 

@@ -51,6 +51,7 @@ def affine_coupling(config: RealNVPConfig, rngs: nnx.Rngs) -> Coupling:
     split = passing(config.dim)
     sizes = (split, config.dim - split)
     scalar = Bounded(sizes[1], rngs=rngs)
-    start = {"context_dim": config.context_dim, "out_init": NEAR_ZERO}
-    conditioner = Conditioner(config.net, sizes, scalar.n_params, **start, rngs=rngs)
+    conditioner = Conditioner(
+        config.net, sizes, scalar.n_params, context_dim=config.context_dim, out_init=NEAR_ZERO, rngs=rngs
+    )
     return Coupling(config.dim, scalar, conditioner)

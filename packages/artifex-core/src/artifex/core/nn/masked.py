@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +42,7 @@ class MaskedLinear(nnx.Module):
     """A linear layer without the weights that its mask leaves out; its variance is that of the inputs it sees."""
 
     def __init__(self, n_in: int, n_out: int, *, kernel_init: Initializer, rngs: nnx.Rngs) -> None:
-        self.dtype: jnp.dtype | None = None  # nnx's switch: what the product is computed in
+        self.dtype: Any = None  # nnx's switch: what the product is computed in
         self.kernel = nnx.Param(kernel_init(rngs.params(), (n_in, n_out)))
         self.bias = nnx.Param(zeros(rngs.params(), (n_out,)))
 
