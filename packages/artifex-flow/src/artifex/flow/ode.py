@@ -126,7 +126,8 @@ class ODE(nnx.Module):
 
     def _velocity(self, context: Context | None) -> Derivative:
         def velocity(rows: Rows, t: PerRow) -> Rows:
-            return self.field(rows.reshape(len(rows), *self.event_shape), t, context).reshape(rows.shape)
+            moved = self.field(rows.reshape(len(rows), *self.event_shape), t, context)
+            return moved.reshape(rows.shape).astype(rows.dtype)  # a field may compute in fewer bits
 
         return velocity
 
