@@ -62,9 +62,8 @@ def test_an_inverse_keeps_the_laws(x64, rows, lively, laws):
 
 
 def test_a_loop_sets_each_norm_from_what_the_layers_before_it_give(lively):
-    loop = lively(
-        ScanChain(lambda rngs: Chain(LULinear(DIM, rngs=rngs), ActNorm((DIM,), rngs=rngs)), 2, rngs=nnx.Rngs(0))
-    )
+    make = lambda rngs: Chain(LULinear(DIM, rngs=rngs), ActNorm((DIM,), rngs=rngs))  # noqa: E731
+    loop = lively(ScanChain(make, 2, rngs=nnx.Rngs(0)))
     norms = loop.layers.bijectors[1]
     norms.log_scale[...] *= 0
     norms.shift[...] *= 0
@@ -72,8 +71,8 @@ def test_a_loop_sets_each_norm_from_what_the_layers_before_it_give(lively):
     z = loop.initialise(x, None, jnp.ones(200))
     first, second = unrolled(loop).bijectors
     for found in (first.forward(x).value, second.forward(first.forward(x).value).value, z):
-        np.testing.assert_allclose(found.mean(0), 0, atol=1e-5)
-        np.testing.assert_allclose(found.var(0), 1, atol=1e-4)
+        np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(found.var(0), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +98,6 @@ def test_a_deeper_loop_is_no_larger_program(lively):
     def size(n_layers: int) -> int:
         layout, arrays = flatten(ScanChain(layer, n_layers, rngs=nnx.Rngs(0)))
         run = jax.make_jaxpr(lambda arrays, x, c: merge(layout, arrays).forward(x, c))
-        return str(run(arrays, jnp.zeros((2, DIM)), jnp.zeros((2, CONTEXT)))).count("\n")
+        return str(run(arrays, jnp.zeros((2, DIM)), jnp.zeros((2, CONTEXT)))).count(" = ")
 
     assert size(16) == size(2)
