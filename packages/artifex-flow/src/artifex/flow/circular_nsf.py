@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from artifex.core.nn.init import uniform
 from artifex.flow.base import Uniform
 from artifex.flow.bijector import Bijector, Chain, Context, Data, Event, Fast, Mapped, ScanChain
-from artifex.flow.couple import Coupling, Pointwise, passing
+from artifex.flow.couple import Coupling, passing
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import Reverse
 from artifex.flow.networks import AnyNet, Conditioner, MapParams, MLPConfig
@@ -87,7 +87,7 @@ def circular_coupling(config: CircularNSFConfig, rngs: nnx.Rngs) -> Coupling:
     split = passing(config.dim)
     sizes = (2 * split, config.dim - split)
     net = Conditioner(config.net, sizes, spline.n_params, context_dim=config.context_dim, rngs=rngs)
-    return Coupling(config.dim, spline, OnCircle(net), Pointwise(split, spline, rngs=rngs))
+    return Coupling(config.dim, spline, OnCircle(net))
 
 
 def wrapped(x: Float[Array, "batch angle"], by: Float[Array, " angle"]) -> Float[Array, "batch angle"]:

@@ -21,7 +21,7 @@ from flax import nnx
 
 from artifex.flow.base import ConditionalNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
-from artifex.flow.couple import Coupling, Pointwise, passing
+from artifex.flow.couple import Coupling, passing
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import LULinear, Permute
 from artifex.flow.networks import AnyNet, Conditioner, ResNetConfig
@@ -70,4 +70,4 @@ def conditional_coupling(config: ConditionalFlowConfig, rngs: nnx.Rngs) -> Coupl
     split = passing(config.dim)
     sizes = (split, config.dim - split)
     net = Conditioner(config.net, sizes, spline.n_params, context_dim=config.context_dim, rngs=rngs)
-    return Coupling(config.dim, spline, net, Pointwise(split, spline, rngs=rngs))
+    return Coupling(config.dim, spline, net)
