@@ -191,11 +191,8 @@ def zuko(kind: str, layers: int) -> Callable[[Data, Budget, int], Rows]:
         torch.set_num_threads(1)
         dim = data.train.shape[1]
         shape = {"transforms": layers, "hidden_features": (budget.width, budget.width)}
-        flow = (
-            MAF(dim, **shape)
-            if kind == "affine"
-            else NSF(dim, bins=BINS, passes=2 if kind == "coupling" else 0, **shape)
-        )
+        splines = {"bins": BINS, **({"passes": 2} if kind == "coupling" else {})}
+        flow = MAF(dim, **shape) if kind == "affine" else NSF(dim, **splines, **shape)
         tx = torch.optim.Adam(flow.parameters(), 1e-3)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(tx, budget.steps)
 

@@ -29,7 +29,7 @@ import optax
 from flax import nnx
 
 from artifex.core import create_model
-from artifex.core.leaves import flatten, merge
+from artifex.core.leaves import flatten, merge, select
 
 DIMS, BATCH, ROUNDS = (10, 63), 512, 30
 LAYERS, WIDTH, BINS, BOUND = 5, 64, 8, 4.0
@@ -62,8 +62,9 @@ def artifex(kind: str, dim: int, layers: int) -> System:
         "spline": ("neural_spline", {"bins": BINS, "bound": BOUND, **masked}),
     }[kind]
     fields |= {"dim": dim, "n_layers": layers}
-    layout, arrays = flatten(create_model(name, rngs=nnx.Rngs(0), **fields))
-    params = {k: a for k, a in arrays.items() if jnp.issubdtype(a.dtype, jnp.floating)}
+    model = create_model(name, rngs=nnx.Rngs(0), **fields)
+    layout, arrays = flatten(model)
+    params = {k: arrays[k] for k in select(model, nnx.Param)}
     rest = {k: a for k, a in arrays.items() if k not in params}
     x, optimizer = jnp.asarray(data(dim)), optax.adam(1e-3)
     state = optimizer.init(params)
