@@ -179,7 +179,7 @@ def digits() -> None:
         "realnvp_image, 2 scales, 1 block of 24": realnvp(2, 1, 24),
         "8 spline couplings of 128 x 2": splines(8, 128),
     }
-    table(Run("digits", parts, 1500, 100, 128, models))
+    table(Run("digits", parts, 1000, 100, 128, models))
 
 
 def mnist() -> None:
