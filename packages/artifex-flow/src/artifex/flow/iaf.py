@@ -46,7 +46,6 @@ class IAF(Flow):
         def layer(rngs: nnx.Rngs) -> Bijector:
             return Chain(Inverse(gated_layer(config, rngs)), Reverse(config.dim))
 
-        # One norm next to the data gives x its scale; between layers it would set the scale that the gates learn.
         bijector = Chain(ActNorm((config.dim,), rngs=rngs), ScanChain(layer, config.n_layers, rngs=rngs))
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
 

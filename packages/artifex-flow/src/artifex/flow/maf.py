@@ -1,11 +1,12 @@
 """Masked autoregressive flow.
 
     zᵢ = (xᵢ − μᵢ) e^{−αᵢ},    (μᵢ, αᵢ) = MADE(x₁ … xᵢ₋₁, c)                                                     (1)
-    log p(x) = log N(z; 0, I) − Σ over layers and i of αᵢ, and what the norms add                                 (2)
+    log p(x) = log N(z; 0, I) − Σ over layers and i of αᵢ, and what the norm adds                                 (2)
 The order of the numbers is reversed from layer to layer. Evaluating a density takes one pass a layer, sampling sweeps.
 
 Differs:
-    ActNorm stands for batch norm between the layers: with batch norm log p of a row depends on the rows beside it.
+    One ActNorm next to the data stands for batch norm between the layers, with which log p of a row depends on the rows
+    beside it. Layers start near the identity, so that what one norm gives is still normal behind them all.
     αᵢ is bounded (`affine`, eq. 1); [1] leaves it free, and samples may overflow.
 
 References:
@@ -46,9 +47,9 @@ class MAF(Flow):
 
     def __init__(self, config: MAFConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(ActNorm((config.dim,), rngs=rngs), affine_layer(config, rngs), Reverse(config.dim))
+            return Chain(affine_layer(config, rngs), Reverse(config.dim))
 
-        bijector = ScanChain(layer, config.n_layers, rngs=rngs)
+        bijector = Chain(ActNorm((config.dim,), rngs=rngs), ScanChain(layer, config.n_layers, rngs=rngs))
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
 
 

@@ -1,11 +1,12 @@
 """RealNVP for vectors.
 
     z_b = x_b ⊙ e^{s(x_a, c)} + t(x_a, c),    z_a = x_a,    s = r tanh(ŝ), r learned                             (1)
-    log p(x) = log N(z; 0, I) + Σ over layers and i of sᵢ, and what the norms add                                 (2)
+    log p(x) = log N(z; 0, I) + Σ over layers and i of sᵢ, and what the norm adds                                 (2)
 The halves swap places from layer to layer.
 
 Differs:
-    ActNorm stands for batch norm between the layers: with batch norm log p of a row depends on the rows beside it.
+    One ActNorm next to the data stands for batch norm between the layers, with which log p of a row depends on the rows
+    beside it. Layers start near the identity, so that what one norm gives is still normal behind them all.
 
 References:
     [1] Dinh et al., Density estimation using Real NVP, 2017, arXiv:1605.08803
@@ -40,9 +41,9 @@ class RealNVP(Flow):
 
     def __init__(self, config: RealNVPConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(ActNorm((config.dim,), rngs=rngs), affine_coupling(config, rngs), Reverse(config.dim))
+            return Chain(affine_coupling(config, rngs), Reverse(config.dim))
 
-        bijector = ScanChain(layer, config.n_layers, rngs=rngs)
+        bijector = Chain(ActNorm((config.dim,), rngs=rngs), ScanChain(layer, config.n_layers, rngs=rngs))
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
 
 
