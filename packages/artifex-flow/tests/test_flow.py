@@ -166,7 +166,5 @@ def test_a_model_that_diverged_is_not_saved(tmp_path):
     model = create_model("maf", rngs=nnx.Rngs(0), n_layers=1, hidden_dims=(4,))
     layer = model.bijector.bijectors[1].layers.bijectors[0].made.layers[0]
     layer.bias[...] = jnp.full_like(layer.bias[...], jnp.inf)
-    with pytest.raises(
-        ValueError, match="expected finite parameters, got NaN or infinity in 'bijector/bijectors/1/layers"
-    ):
+    with pytest.raises(ValueError, match="got NaN or infinity in 'bijector/bijectors/1/layers"):
         model.save(tmp_path / "model")
