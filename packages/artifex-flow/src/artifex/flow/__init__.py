@@ -27,9 +27,12 @@ _HOME = {
     "flow": "Flow FlowConfig",
     "glow": "Glow GlowConfig",
     "iaf": "IAF IAFConfig",
+    "image": "Conv1x1 Flatten Split Squeeze",
+    "levels": "Dequantise Logit Rescale",
     "maf": "MAF MAFConfig",
     "networks": "MLPConfig ResNetConfig",
     "neural_spline": "AutoregressiveConfig CouplingConfig NeuralSpline NeuralSplineConfig",
+    "ode": "ODE",
     "realnvp": "RealNVP RealNVPConfig",
     "realnvp_image": "RealNVPImage RealNVPImageConfig",
 }

@@ -56,7 +56,10 @@ class FlowConfig(ModelConfig):
 class Dequantiser(Protocol):
     """Noise that fills the gaps between the levels of discrete data (eq. 3)."""
 
-    levels: int
+    @property
+    def levels(self) -> int:
+        """How many there are."""
+        ...
 
     def __call__(self, x: Data, rngs: nnx.Rngs) -> Mapped:
         """(x + Δu, D log Δ)."""
