@@ -70,15 +70,17 @@ def test_an_untrained_glow_only_turns_halves_and_shrinks(x64):
     np.testing.assert_allclose(log_det, exact, atol=1e-5)  # the rotation was drawn in float32
 
 
-def norms(bijector) -> list[tuple[ActNorm, Chain]]:
-    """Every ActNorm, with the chain whose first member it is, in the order of the forward direction."""
+def normed(bijector, x: jax.Array) -> list[np.ndarray]:
+    """What every ActNorm gives, at all scales, in the order of the forward direction."""
+    if isinstance(bijector, ActNorm):
+        return [np.asarray(bijector.forward(x).value)]
     if isinstance(bijector, Split):
-        return norms(bijector.rest)
-    if not isinstance(bijector, Chain):
-        return []
-    parts = list(bijector.bijectors)
-    own = [(parts[0], bijector)] if isinstance(parts[0], ActNorm) else []
-    return own + [found for part in parts for found in norms(part)]
+        return normed(bijector.rest, bijector.part(x)[0])
+    found = []
+    for part in bijector.bijectors if isinstance(bijector, Chain) else ():
+        found += normed(part, x)
+        x = x if isinstance(part, Split) else part.forward(x).value
+    return found
 
 
 def test_prepare_gives_every_actnorm_mean_zero_and_variance_one_once():
@@ -100,20 +102,12 @@ def test_prepare_gives_every_actnorm_mean_zero_and_variance_one_once():
         np.testing.assert_array_equal(value, again[path])  # a second batch changes nothing
     model = merge(layout, first)
     noisy = model.dequantise(x[:48], nnx.Rngs(5)).value
-    seen: list[np.ndarray] = []
-    h = noisy
-    walk = list(model.bijector.bijectors)
-    h = walk[0].forward(h).value
-    for part in walk[1].bijectors:
-        if isinstance(part, Chain):
-            seen.append(np.asarray(part.bijectors[0].forward(h).value))
-        if not isinstance(part, Split):
-            h = part.forward(h).value
-    assert len(norms(model.bijector)) == 2
-    for activations in seen:
-        # Noise of another draw: 4 standard errors of 48 × 4 numbers of a channel, and of their variance.
-        np.testing.assert_allclose(activations.mean((0, 1, 2)), 0, atol=4 / math.sqrt(192) / 2)
-        np.testing.assert_allclose(activations.var((0, 1, 2)), 1, atol=0.3)
+    found = normed(model.bijector, noisy)
+    assert [z.shape[1:] for z in found] == [(2, 2, 12), (1, 1, 24)]
+    for z in found:
+        # Other noise than that of the first batch, which is a seventh of the width of the data.
+        np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=0.15)
+        np.testing.assert_allclose(z.var((0, 1, 2)), 1, atol=0.3)
 
 
 def test_actnorm_of_the_first_batch_is_exact(x64):
