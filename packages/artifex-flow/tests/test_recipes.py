@@ -51,8 +51,10 @@ def points(name: str, n: int, dim: int, dtype: str) -> jax.Array:
     return jnp.asarray(2 * np.arctan(x) if name == "circular_nsf" else x, dtype)
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [*((name, "float64", 1e-10) for name in DEFAULTS), *((name, "float32", 1e-4) for name in ("maf", "neural_spline"))],
+)
 def test_the_default_config_inverts_itself(x64, name, dtype, tolerance, lively):
     model = lively(build(name, dim=4, dtype=dtype), scale=0.005, dtype=dtype)
     x = points(name, 16, 4, dtype)
