@@ -70,8 +70,10 @@ def glow() -> Example:
 
 def realnvp_image() -> Example:
     """A Real NVP of 4 × 4 pictures."""
-    sizes = {"n_scales": 1, "n_couplings": 1, "hidden_channels": 4, "n_blocks": 1}
-    return RealNVPImageConfig(event_shape=(4, 4, 1), levels=4, **sizes), stripes()
+    config = RealNVPImageConfig(
+        event_shape=(4, 4, 1), levels=4, n_scales=1, n_couplings=1, hidden_channels=4, n_blocks=1
+    )
+    return config, stripes()
 
 
 def cnf() -> Example:

@@ -122,7 +122,7 @@ class MaskedCoupling(nnx.Module):
 
     def moves(self, x: Picture, context: Context | None) -> tuple[Picture, Picture]:
         """s and t, which are 0 under the mask (eq. 2)."""
-        b = self.mask().astype(x.dtype)
+        b = jnp.asarray(self.mask(), x.dtype)
         r, t = jnp.split(self.net(b * x, context).astype(x.dtype), 2, axis=-1)
         return (1 - b) * self.factor[...] * jnp.tanh(r), (1 - b) * t  # eq. 2
 
