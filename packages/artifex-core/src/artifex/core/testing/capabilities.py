@@ -79,10 +79,8 @@ def check_likelihood(s: Subject) -> None:
     grid = np.stack(np.meshgrid(*[side] * size), -1).reshape(-1, *shape).astype(np.float32)
     given = {name: jnp.repeat(y, len(grid), axis=0) for name, y in s.conditions(1).items()}
     model.eval()
-    mass = (
-        float(np.exp(np.asarray(model.log_prob(jnp.asarray(grid), **given), np.float64)).sum())
-        * (side[1] - side[0]) ** size
-    )
+    log_prob = np.asarray(model.log_prob(jnp.asarray(grid), **given), np.float64)
+    mass = float(np.exp(log_prob).sum()) * (side[1] - side[0]) ** size
     expect(abs(mass - 1) < 1e-2, f"the density integrates to {mass}")
 
 
