@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.nn.init import zeros
+from artifex.core.nn.init import normal, zeros
 from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.flow.bijector import Context, Data, Event, PerRow
@@ -54,12 +54,12 @@ class StandardNormal(nnx.Module):
 
 
 class ConditionalNormal(nnx.Module):
-    """A Gaussian whose mean and deviation are affine in the context, N(0, I) at the start (eq. 2)."""
+    """A Gaussian whose mean and deviation are affine in the context, near N(0, I) at the start (eq. 2)."""
 
     def __init__(self, event_shape: Event, context_dim: int, *, rngs: nnx.Rngs) -> None:
         self.event_shape = event_shape
         width = 2 * math.prod(event_shape)
-        self.linear = nnx.Linear(context_dim, width, kernel_init=zeros, bias_init=zeros, rngs=rngs)
+        self.linear = nnx.Linear(context_dim, width, kernel_init=normal(0.01), bias_init=zeros, rngs=rngs)
 
     def moments(self, context: Context) -> Gaussian:
         """Mean and log σ given the context (eq. 2)."""

@@ -27,7 +27,7 @@ def stripes(n: int = 16) -> dict[str, np.ndarray]:
     return {"x": (np.broadcast_to(light, (n, 4, 4, 1)) / 3).astype(np.float32)}
 
 
-def banana(n: int = 16) -> dict[str, np.ndarray]:
+def banana(n: int = 64) -> dict[str, np.ndarray]:
     """Points on a bent curve, with the side that they lie on."""
     a, b = np.random.default_rng(0).standard_normal((2, n))
     return {"x": np.stack([a, a**2 / 2 + 0.3 * b], -1).astype(np.float32), "y": (a > 0).astype(np.int32)}
