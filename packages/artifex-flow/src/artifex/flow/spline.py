@@ -45,7 +45,10 @@ class Moved(NamedTuple):
 class ScalarMap(Protocol):
     """An increasing map of one number, with parameters along the first axis; parameters of zero are the start."""
 
-    n_params: int
+    @property
+    def n_params(self) -> int:
+        """Numbers that describe one map."""
+        ...
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, log dz/dx)."""
