@@ -52,8 +52,8 @@ def test_jacobi_stops_before_d_sweeps_where_little_depends_on_little(rows, livel
     part = lively(transform("affine", "jacobi"), scale=0.02)
     z, c = (jnp.asarray(part, jnp.float32) for part in rows)
     start = transform("affine", "jacobi")  # its network gives zeros: the first sweep is the answer, the second sees it
-    assert int(jax.jit(start.sweeps)(z, c).count) <= 2
-    assert int(jax.jit(part.sweeps)(z, c).count) <= DIM
+    assert int(jax.jit(start.sweeps)(z, c).n_sweeps) <= 2
+    assert int(jax.jit(part.sweeps)(z, c).n_sweeps) <= DIM
 
 
 def test_a_row_does_not_depend_on_its_neighbours(rows, lively):

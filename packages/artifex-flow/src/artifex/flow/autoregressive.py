@@ -34,7 +34,7 @@ class Sweeps(NamedTuple):
 
     x: Data
     done: Bool[Array, " batch"]
-    count: Int[Array, ""]
+    n_sweeps: Int[Array, ""]
 
 
 class Autoregressive(nnx.Module):
@@ -64,10 +64,10 @@ class Autoregressive(nnx.Module):
         def sweep(at: Sweeps) -> Sweeps:
             new = self._sweep(at.x, z, context)
             change = jnp.abs(new - at.x) <= ROUNDING * jnp.finfo(z.dtype).eps * jnp.maximum(jnp.abs(new), 1)
-            return Sweeps(jnp.where(at.done[:, None], at.x, new), at.done | change.all(-1), at.count + 1)
+            return Sweeps(jnp.where(at.done[:, None], at.x, new), at.done | change.all(-1), at.n_sweeps + 1)
 
         start = Sweeps(z, jnp.zeros(len(z), bool), jnp.zeros((), jnp.int32))
-        return jax.lax.while_loop(lambda at: (at.count < dim) & ~at.done.all(), sweep, start)
+        return jax.lax.while_loop(lambda at: (at.n_sweeps < dim) & ~at.done.all(), sweep, start)
 
     def _in_order(self, z: Data, context: Context | None) -> Data:
         """The fixed point of eq. 2, one number a sweep."""
