@@ -187,6 +187,25 @@ def test_parameters_that_nobody_moves_and_optimizers_that_nobody_has_are_named()
         build(optimizers=(ObjectiveOptimizer(objective="critic"),))
 
 
+class Picky(Line):
+    """Takes no negative numbers."""
+
+    def check_examples(self, examples):
+        if (examples["x"] < 0).any():
+            raise ValueError(
+                f"Picky: expected numbers >= 0, got {examples['x'].min():.2f} in {len(examples['x'])} rows."
+            )
+
+
+@pytest.mark.parametrize("data", [ROWS, {"x": ROWS}, ArraySource({"x": ROWS})])
+def test_a_model_may_refuse_what_it_sees_of_the_data(data):
+    trainer = Trainer(Picky(LineConfig(), rngs=nnx.Rngs(0)), TrainerConfig(steps=1, batch_size=8))
+    with pytest.raises(ValueError, match=rf"got {ROWS.min():.2f} in 50 rows"):
+        trainer.fit(data)
+    trainer.fit(np.abs(ROWS))
+    assert trainer.step == 1
+
+
 class Rows:
     """A callback that keeps what it hears."""
 

@@ -48,6 +48,15 @@ class Likelihood(Protocol):
 
 
 @runtime_checkable
+class LevelLikelihood(Protocol):
+    """A model of densities that can be asked for the mass of data in levels."""
+
+    def log_mass(self, x: Array, *, rngs: nnx.Rngs, **kwargs: Any) -> Float[Array, " batch"]:
+        """log P(x) in nats, or a draw whose mean is a lower bound; log p(x) of data without levels."""
+        ...
+
+
+@runtime_checkable
 class Autoencoder(Protocol):
     """A model with a code for each example."""
 
@@ -97,6 +106,15 @@ class ChecksData(Protocol):
 
     def check_data(self, spec: Any) -> None:
         """Raise a ValueError that names what does not fit the `DataSpec`."""
+        ...
+
+
+@runtime_checkable
+class ChecksExamples(Protocol):
+    """A model that refuses examples whose values it cannot describe, such as numbers outside its support."""
+
+    def check_examples(self, examples: Mapping[str, Any]) -> None:
+        """Raise a ValueError that names what does not fit, from some rows of the data."""
         ...
 
 

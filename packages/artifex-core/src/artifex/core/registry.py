@@ -24,6 +24,9 @@ Class = TypeVar("Class", bound=type)
 
 # What to install for a name of our own whose distribution is missing. A test keeps it equal to the packages.
 FIRST_PARTY = {
+    "artifex-flow": (
+        "iaf", "realnvp", "realnvp_image", "maf", "cnf", "glow", "neural_spline", "conditional_flow", "circular_nsf",
+    ),
     "artifex-vae": (
         "vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae",
     ),

@@ -25,7 +25,7 @@ from artifex.core.evaluation.result import Result
 from artifex.core.leaves import flatten, merge
 from artifex.core.model import GenerativeModel
 from artifex.core.prob.noise import RowRngs
-from artifex.core.protocols import Autoencoder, Likelihood
+from artifex.core.protocols import Autoencoder, LevelLikelihood, Likelihood
 
 BATCH = 256
 Values = Mapping[str, Float[Array, " batch"]]
@@ -46,8 +46,11 @@ def scores(model: Any, x: Array, rngs: nnx.Rngs, conditions: Mapping[str, Array]
 
 
 def likelihood(model: Any, x: Array, rngs: nnx.Rngs, conditions: Mapping[str, Array]) -> Values:
-    """−log p(x) in nats, and in bits an entry."""
-    nll = -model.log_prob(x, **conditions)
+    """−log p(x) in nats, and in bits an entry; of data in levels it is their mass that counts."""
+    if isinstance(model, LevelLikelihood):
+        nll = -model.log_mass(x, rngs=rngs, **conditions)
+    else:
+        nll = -model.log_prob(x, **conditions)
     return {"nll": nll, "bits_per_dim": nll / (math.prod(x.shape[1:]) * math.log(2))}
 
 

@@ -68,7 +68,7 @@ def check_conditional(s: Subject) -> None:
 
 
 def check_likelihood(s: Subject) -> None:
-    """exp(log_prob) integrates to 1 on a grid, for events of one or two numbers."""
+    """exp(log_prob) integrates to 1 on a grid, for events of one or two numbers, given one condition."""
     model = s.trained.after
     shape = ArraySource(s.batch).spec.shape
     size = int(np.prod(shape))
@@ -77,8 +77,10 @@ def check_likelihood(s: Subject) -> None:
     reach = 4 * float(np.abs(s.batch["x"]).max()) + 4
     side = np.linspace(-reach, reach, 4001 if size == 1 else 401)
     grid = np.stack(np.meshgrid(*[side] * size), -1).reshape(-1, *shape).astype(np.float32)
+    given = {name: jnp.repeat(y, len(grid), axis=0) for name, y in s.conditions(1).items()}
     model.eval()
-    mass = float(np.exp(np.asarray(model.log_prob(jnp.asarray(grid)), np.float64)).sum()) * (side[1] - side[0]) ** size
+    log_prob = np.asarray(model.log_prob(jnp.asarray(grid), **given), np.float64)
+    mass = float(np.exp(log_prob).sum()) * (side[1] - side[0]) ** size
     expect(abs(mass - 1) < 1e-2, f"the density integrates to {mass}")
 
 

@@ -19,17 +19,18 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 
 from artifex.core.config_text import read_config
-from artifex.core.data.source import Source
+from artifex.core.data.source import Source, as_source
 from artifex.core.leaves import as_like, as_plain, assign, flatten, merge
 from artifex.core.mesh import ShardingConfig
 from artifex.core.model import GenerativeModel
 from artifex.core.processes import is_writer
-from artifex.core.protocols import ChecksData
+from artifex.core.protocols import ChecksData, ChecksExamples
 from artifex.core.registry import create_model
 from artifex.core.saving import save_model
 from artifex.core.training.callbacks import Callback
@@ -50,6 +51,7 @@ from artifex.core.training.state import TrainState, check_accumulation, initial_
 from artifex.core.training.step import Plan
 from artifex.core.training.utilisation import peak_flops
 
+CHECKED = 10_000  # examples that a model may look at before training
 IN_FLIGHT = 4  # calls under way at most; more would only hold memory
 log = logging.getLogger("artifex")
 
@@ -376,9 +378,12 @@ def _shape(leaf: jax.Array, sharding: Any) -> jax.ShapeDtypeStruct:
 
 
 def _check_data(model: GenerativeModel, data: Any) -> None:
-    """Let the model look at what the data are, where they say so."""
+    """Let the model look at what the data are, where they say so, and at the first of them."""
     if isinstance(data, Source) and isinstance(model, ChecksData):
         model.check_data(data.spec)
+    if not isinstance(data, Iterator) and isinstance(model, ChecksExamples):
+        source = as_source(data)
+        model.check_examples(source.take(np.arange(min(len(source), CHECKED))))
 
 
 def _open_run(run_dir: str | Path | RunDir, run: RunConfig) -> RunDir:
