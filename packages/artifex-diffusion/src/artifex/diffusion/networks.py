@@ -1,0 +1,22 @@
+"""The networks that a model's config can name.
+
+Every network config has the fields `shape` (of the data, channels last), `n_classes` and `out_channels` (None: those
+of the data), and its network is a callable `network(xt, c, y=None)`, the contract in `prediction`. To add one, write
+both in a file of their own and name them here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flax import nnx
+
+from artifex.diffusion.perceptron import Perceptron, PerceptronConfig
+
+AnyNetwork = PerceptronConfig
+_NETWORK = {PerceptronConfig: Perceptron}
+
+
+def make_network(config: AnyNetwork, *, rngs: nnx.Rngs) -> Any:
+    """The network that a config describes."""
+    return _NETWORK[type(config)](config, rngs=rngs)
