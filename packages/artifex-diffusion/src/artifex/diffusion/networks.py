@@ -12,9 +12,11 @@ from typing import Any
 from flax import nnx
 
 from artifex.diffusion.perceptron import Perceptron, PerceptronConfig
+from artifex.diffusion.transformer import Transformer, TransformerConfig
+from artifex.diffusion.unet import UNet, UNetConfig
 
-AnyNetwork = PerceptronConfig
-_NETWORK = {PerceptronConfig: Perceptron}
+AnyNetwork = PerceptronConfig | UNetConfig | TransformerConfig
+_NETWORK = {PerceptronConfig: Perceptron, UNetConfig: UNet, TransformerConfig: Transformer}
 
 
 def make_network(config: AnyNetwork, *, rngs: nnx.Rngs) -> Any:
