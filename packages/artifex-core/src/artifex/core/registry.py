@@ -24,6 +24,10 @@ Class = TypeVar("Class", bound=type)
 
 # What to install for a name of our own whose distribution is missing. A test keeps it equal to the packages.
 FIRST_PARTY = {
+    "artifex-diffusion": (
+        "ncsn", "ddpm", "ddim", "score_sde", "guided_diffusion", "stable_diffusion",
+        "autoencoder_kl", "latent_diffusion", "edm", "flow_matching", "dit",
+    ),
     "artifex-vae": (
         "vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae",
     ),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.core.config import Config
-from artifex.core.nn.embed import sinusoidal
+from artifex.core.nn.embed import fourier, sinusoidal
 from artifex.core.nn.init import lecun_normal, normal, zeros
 
 Vector = Float[Array, "batch width"]
@@ -36,6 +37,7 @@ class PerceptronConfig(Config, tag="perceptron"):
     width: int = 256
     depth: int = 3  # residual blocks
     embed_dim: int = 64  # of noise level and class
+    embedding: Literal["sinusoidal", "fourier"] = "sinusoidal"  # of the noise level; fourier suits ¼ log σ
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,8 +51,9 @@ class PerceptronConfig(Config, tag="perceptron"):
 class Embedding(nnx.Module):
     """A vector for the noise level and the class (eq. 1)."""
 
-    def __init__(self, width: int, n_classes: int | None, *, rngs: nnx.Rngs) -> None:
-        self.width = width
+    def __init__(self, config: PerceptronConfig, *, rngs: nnx.Rngs) -> None:
+        width, n_classes = config.embed_dim, config.n_classes
+        self.width, self.kind = width, config.embedding
         self.first = linear(width, width, rngs=rngs)
         self.second = linear(width, width, rngs=rngs)
         self.n_classes = n_classes
@@ -60,7 +63,8 @@ class Embedding(nnx.Module):
 
     def __call__(self, c: Float[Array, " batch"], y: Int[Array, " batch"] | None) -> Vector:
         """e; NaN for a class out of range, which the loss refuses, instead of another class's."""
-        e = sinusoidal(c, self.width).astype(self.first.kernel[...].dtype)
+        e = sinusoidal(c, self.width) if self.kind == "sinusoidal" else fourier(c, self.width)
+        e = e.astype(self.first.kernel[...].dtype)
         e = jax.nn.silu(self.second(jax.nn.silu(self.first(e))))
         if self.n_classes is None:
             return e
@@ -78,10 +82,29 @@ class Block(nnx.Module):
         self.modulate = linear(embed, 2 * width, rngs=rngs)
         self.out = nnx.Linear(width, width, kernel_init=zeros, bias_init=zeros, rngs=rngs)
 
-    def __call__(self, h: Vector, e: Vector) -> Vector:
+    def __call__(self, h: Vector, e: Float[Array, "batch embed"]) -> Vector:
         """h with the block's part added."""
         scale, shift = jnp.split(self.modulate(e), 2, axis=-1)
         return h + self.out(jax.nn.silu((1 + scale) * normalised(self.into(h)) + shift))
+
+
+class Trunk(nnx.Module):
+    """All layers but the last (eq. 1, 2)."""
+
+    def __init__(self, config: PerceptronConfig, *, rngs: nnx.Rngs) -> None:
+        self.embed = Embedding(config, rngs=rngs)
+        self.into = linear(math.prod(config.shape), config.width, rngs=rngs)
+        self.blocks = nnx.List(Block(config.width, config.embed_dim, rngs=rngs) for _ in range(config.depth))
+
+    def __call__(
+        self, xt: Float[Array, "batch *event"], c: Float[Array, " batch"], y: Int[Array, " batch"] | None = None
+    ) -> Vector:
+        """What the last layer sees."""
+        e = self.embed(c, y)
+        h = self.into(xt.reshape(len(xt), -1))
+        for block in self.blocks:
+            h = block(h, e)
+        return jax.nn.silu(normalised(h))
 
 
 class Perceptron(nnx.Module):
@@ -89,20 +112,14 @@ class Perceptron(nnx.Module):
 
     def __init__(self, config: PerceptronConfig, *, rngs: nnx.Rngs) -> None:
         self.shape = (*config.shape[:-1], config.out_channels or config.shape[-1])
-        self.embed = Embedding(config.embed_dim, config.n_classes, rngs=rngs)
-        self.into = linear(math.prod(config.shape), config.width, rngs=rngs)
-        self.blocks = nnx.List(Block(config.width, config.embed_dim, rngs=rngs) for _ in range(config.depth))
+        self.trunk = Trunk(config, rngs=rngs)
         self.out = linear(config.width, math.prod(self.shape), rngs=rngs)
 
     def __call__(
         self, xt: Float[Array, "batch *event"], c: Float[Array, " batch"], y: Int[Array, " batch"] | None = None
     ) -> Float[Array, "batch ..."]:
-        """The prediction."""
-        e = self.embed(c, y)
-        h = self.into(xt.reshape(len(xt), -1))
-        for block in self.blocks:
-            h = block(h, e)
-        return self.out(jax.nn.silu(normalised(h))).reshape(len(xt), *self.shape)
+        """The prediction (eq. 3)."""
+        return self.out(self.trunk(xt, c, y)).reshape(len(xt), *self.shape)
 
 
 def normalised(h: Vector) -> Vector:
