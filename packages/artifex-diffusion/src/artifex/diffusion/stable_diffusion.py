@@ -114,6 +114,7 @@ class StableDiffusion(GenerativeModel):
         negative: Prompt | None = None,
         guidance: Scale | None = None,
         steps: int | None = None,
+        xt: Latent | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Image:
         """Pictures in [−1, 1] of the prompts y, or of the empty one.
@@ -122,8 +123,9 @@ class StableDiffusion(GenerativeModel):
             negative: token numbers of what the pictures should not be.
             guidance: w; the config's when None.
             steps: of the sampler; the config's when None.
+            xt: noise to start from, in the place of a draw.
         """
-        z = noise.normal(self.rngs_or_own(rngs), (n_samples, *self.config.coder.latent_shape))
+        z = noise.normal(self.rngs_or_own(rngs), (n_samples, *self.config.coder.latent_shape)) if xt is None else xt
         empty = jnp.broadcast_to(empty_prompt(self.config.text), (n_samples, self.config.text.length))
         denoise = self.guided(empty if y is None else y, negative, guidance)
         grid = published_grid(self.config.schedule, steps or self.config.steps)
