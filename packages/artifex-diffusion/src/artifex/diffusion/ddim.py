@@ -22,7 +22,7 @@ from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Grid, Trailing
-from artifex.diffusion.networks import AnyNetwork, make_network
+from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, check_prediction
 from artifex.diffusion.sampling import (
@@ -78,20 +78,20 @@ class DDIM(GenerativeModel):
     def __init__(self, config: DDIMConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
         self.network = make_network(config.network, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops no label
+        self.deterministic = False  # nnx's switch: True drops nothing
         condition_on_labels(self, config.network.n_classes)
 
-    def denoiser(self) -> Denoiser:
+    def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """x₀ from x_i."""
-        return Denoiser(self.network, self.config.schedule, self.config.prediction)
+        return Denoiser(with_dropout(self.network, dropout), self.config.schedule, self.config.prediction)
 
     def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
         """Noisy data at steps drawn uniformly, and the network's prediction."""
         rngs = self.rngs_or_own(rngs)
-        given = labels(self.config, y, len(x))
+        given, dropout = labels(self.config, y, len(x)), None
         if not self.deterministic:
-            given = drop_labels(self.config, given, rngs)
-        return corrupt(self.denoiser(), inward(x, self.config.data_range), UniformTimes(), rngs, given)
+            given, dropout = drop_labels(self.config, given, rngs), rngs
+        return corrupt(self.denoiser(dropout), inward(x, self.config.data_range), UniformTimes(), rngs, given)
 
     def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
         """The weighted error of the prediction."""

@@ -36,7 +36,7 @@ from artifex.core.protocols import Batch
 from artifex.diffusion.bound import Levels, bound_term, prior_kl, rows_like, step_tables
 from artifex.diffusion.constraint import static_threshold
 from artifex.diffusion.grid import AnyGrid, Trailing
-from artifex.diffusion.networks import AnyNetwork, make_network
+from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Time, check_prediction, convert
 from artifex.diffusion.sampling import (
@@ -63,8 +63,8 @@ from artifex.diffusion.weighting import (
     DenoisingOutputs,
     PlainWeight,
     UniformTimes,
-    corrupt,
     masked_mean,
+    perturb,
     weighted_loss,
 )
 
@@ -120,7 +120,7 @@ class DDPM(GenerativeModel):
     def __init__(self, config: DDPMConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
         self.network = make_network(config.network, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops no label
+        self.deterministic = False  # nnx's switch: True drops nothing
         condition_on_labels(self, config.network.n_classes)
 
     def denoiser(self) -> Denoiser:
@@ -139,14 +139,17 @@ class DDPM(GenerativeModel):
 
     def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> DDPMOutputs:
         """Noisy data at steps drawn uniformly (eq. 1), and what the network says."""
-        rngs = self.rngs_or_own(rngs)
-        given = labels(self.config, y, len(x))
+        rngs, schedule = self.rngs_or_own(rngs), self.config.schedule
+        given, dropout = labels(self.config, y, len(x)), None
         if not self.deterministic:
-            given = drop_labels(self.config, given, rngs)
-        outputs = corrupt(self.denoiser(), inward(x, self.config.data_range), UniformTimes(), rngs, given)
-        if self.config.variance != "learned":
-            return DDPMOutputs(**outputs)
-        return DDPMOutputs(**outputs, fraction=self.fraction(outputs["xt"], outputs["t"], given))
+            given, dropout = drop_labels(self.config, given, rngs), rngs
+        x0 = inward(x, self.config.data_range)
+        t, xt = perturb(x0, schedule, UniformTimes(), rngs)
+        said = with_dropout(self.network, dropout)(xt, schedule.condition(t), given).astype(x.dtype)
+        outputs = DDPMOutputs(t=t, x0=x0, xt=xt, prediction=said[..., : x.shape[-1]])
+        if self.config.variance == "learned":
+            outputs["fraction"] = 0.5 * (said[..., x.shape[-1] :] + 1)
+        return outputs
 
     def loss_fn(self, batch: Batch, outputs: DDPMOutputs) -> DenoisingLosses:
         """L_simple (eq. 2), and with a learned variance its share of the bound (eq. 5)."""

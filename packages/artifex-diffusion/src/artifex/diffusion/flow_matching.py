@@ -27,7 +27,7 @@ from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.likelihood import log_prob
-from artifex.diffusion.networks import AnyNetwork, make_network
+from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser
 from artifex.diffusion.sampling import (
@@ -83,20 +83,20 @@ class FlowMatching(GenerativeModel):
     def __init__(self, config: FlowMatchingConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
         self.network = make_network(config.network, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops no label
+        self.deterministic = False  # nnx's switch: True drops nothing
         condition_on_labels(self, config.network.n_classes)
 
-    def denoiser(self) -> Denoiser:
+    def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """x₀ = x_t − t v from x_t."""
-        return Denoiser(self.network, self.config.schedule, "velocity")
+        return Denoiser(with_dropout(self.network, dropout), self.config.schedule, "velocity")
 
     def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
         """Points on lines between data and noise (eq. 1), and the velocity there."""
         rngs = self.rngs_or_own(rngs)
-        given = labels(self.config, y, len(x))
+        given, dropout = labels(self.config, y, len(x)), None
         if not self.deterministic:
-            given = drop_labels(self.config, given, rngs)
-        return corrupt(self.denoiser(), inward(x, self.config.data_range), self.config.times, rngs, given)
+            given, dropout = drop_labels(self.config, given, rngs), rngs
+        return corrupt(self.denoiser(dropout), inward(x, self.config.data_range), self.config.times, rngs, given)
 
     def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
         """The squared error of the velocity (eq. 2)."""

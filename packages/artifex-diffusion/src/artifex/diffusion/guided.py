@@ -26,7 +26,7 @@ from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.guidance import classifier_guidance, labelled_cfg
-from artifex.diffusion.networks import AnyNetwork, make_network
+from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig, Trunk, linear
 from artifex.diffusion.prediction import Data, Denoise, Denoiser, Prediction, Time, check_prediction
 from artifex.diffusion.sampling import (
@@ -133,23 +133,22 @@ class GuidedDiffusion(GenerativeModel):
         self.network = make_network(config.network, rngs=rngs)
         if config.classifier is not None:
             self.classifier = NoisyClassifier(config.classifier, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops no label
+        self.deterministic = False  # nnx's switch: True drops nothing
 
-    def denoiser(self) -> Denoiser:
+    def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """x₀ from x_t."""
-        return Denoiser(self.network, self.config.schedule, self.config.prediction)
+        return Denoiser(with_dropout(self.network, dropout), self.config.schedule, self.config.prediction)
 
     def __call__(self, x: Data, *, y: Labels, rngs: nnx.Rngs | None = None) -> GuidedOutputs:
         """Noisy data, the network's prediction, and the classifier's logits where there is one."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        x0 = inward(x, config.data_range)
+        x0, dropout = inward(x, config.data_range), None if self.deterministic else rngs
+        given = labels(config, y, len(x)) if config.guide == "labels" else None
+        given = given if self.deterministic else drop_labels(config, given, rngs)
+        outputs = GuidedOutputs(**corrupt(self.denoiser(dropout), x0, UniformTimes(), rngs, given))
         if config.guide == "classifier":
-            outputs = corrupt(self.denoiser(), x0, UniformTimes(), rngs)
-            return GuidedOutputs(**outputs, y=y, logits=self.logits(outputs["xt"], outputs["t"]))
-        given = labels(config, y, len(x))
-        if not self.deterministic:
-            given = drop_labels(config, given, rngs)
-        return GuidedOutputs(**corrupt(self.denoiser(), x0, UniformTimes(), rngs, given))
+            outputs |= {"y": y, "logits": self.logits(outputs["xt"], outputs["t"])}
+        return outputs
 
     def loss_fn(self, batch: Batch, outputs: GuidedOutputs) -> GuidedLosses:
         """The error of the prediction, and the classifier's cross-entropy (eq. 3)."""

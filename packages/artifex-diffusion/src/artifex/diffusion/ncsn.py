@@ -24,7 +24,7 @@ from artifex.core.model import GenerativeModel
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import Exponential
-from artifex.diffusion.networks import AnyNetwork, make_network
+from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Data, Denoiser, Scales
 from artifex.diffusion.sampling import DataRange, check_data, draw, inward, outward
@@ -79,10 +79,11 @@ class NCSN(GenerativeModel):
     def __init__(self, config: NCSNConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
         self.network = make_network(config.network, rngs=rngs)
+        self.deterministic = False  # nnx's switch: True drops nothing
 
-    def denoiser(self) -> Denoiser:
+    def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """x₀ from x_t."""
-        return Denoiser(self.network, self.config.schedule, "eps", unit_input)
+        return Denoiser(with_dropout(self.network, dropout), self.config.schedule, "eps", unit_input)
 
     def level_times(self, rngs: nnx.Rngs, n: int, schedule: Schedule) -> PerRow:
         """Times of n levels drawn with equal chances (eq. 1)."""
@@ -91,8 +92,9 @@ class NCSN(GenerativeModel):
 
     def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
         """Noisy data at random levels, and the network's prediction."""
-        x0 = inward(x, self.config.data_range)
-        return corrupt(self.denoiser(), x0, self.level_times, self.rngs_or_own(rngs))
+        rngs = self.rngs_or_own(rngs)
+        denoiser = self.denoiser(None if self.deterministic else rngs)
+        return corrupt(denoiser, inward(x, self.config.data_range), self.level_times, rngs)
 
     def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
         """The mean over levels of the error of ε (eq. 2)."""

@@ -116,9 +116,14 @@ class Perceptron(nnx.Module):
         self.out = linear(config.width, math.prod(self.shape), rngs=rngs)
 
     def __call__(
-        self, xt: Float[Array, "batch *event"], c: Float[Array, " batch"], y: Int[Array, " batch"] | None = None
+        self,
+        xt: Float[Array, "batch *event"],
+        c: Float[Array, " batch"],
+        y: Int[Array, " batch"] | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch ..."]:
-        """The prediction (eq. 3)."""
+        """The prediction (eq. 3); nothing in it is random, so `rngs` is there for the contract alone."""
         return self.out(self.trunk(xt, c, y)).reshape(len(xt), *self.shape)
 
 

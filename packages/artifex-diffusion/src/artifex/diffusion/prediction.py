@@ -7,11 +7,12 @@
 
 `velocity` is that of the straight path, ε − x₀; its d = α + σ is never 0, so that it fits every schedule.
 
-**The network contract.** F is any callable `network(xt, c, y=None)`:
+**The network contract.** F is any callable `network(xt, c, y=None, *, rngs=None)`:
 
     xt  the noisy data, scaled              [batch, *event]
     c   the noise level, c_noise            [batch]: 0 … 1000 (a step's index), or ¼ log σ
     y   classes 0 … n_classes − 1, and n_classes for "no class"; None of a network without classes
+    rngs   for dropout; without it nothing is dropped
 and returns w in the shape of xt (twice the channels where a model learns variances too). Its config has the fields
 `shape`, `n_classes` and `out_channels`, and stands in `networks.AnyNetwork`.
 

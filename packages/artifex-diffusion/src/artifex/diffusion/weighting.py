@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import NamedTuple, Protocol, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -196,11 +196,23 @@ def spread(u: PerRow, t_min: float, schedule: Schedule) -> PerRow:
     return t_min + (1 - t_min) * u
 
 
+class Perturbed(NamedTuple):
+    """Data with noise at times of their own."""
+
+    t: PerRow
+    xt: Data
+
+
+def perturb(x0: Data, schedule: Schedule, times: Times, rngs: nnx.Rngs) -> Perturbed:
+    """x_t = α x₀ + σ ε at times drawn for each row."""
+    t = times(rngs, len(x0), schedule).astype(x0.dtype)
+    alpha, sigma = levels(schedule, t, x0)
+    return Perturbed(t, alpha * x0 + sigma * noise.normal(rngs, x0.shape, x0.dtype))
+
+
 def corrupt(denoiser: Denoiser, x0: Data, times: Times, rngs: nnx.Rngs, y: Condition | None = None) -> DenoisingOutputs:
-    """Noisy data at times of their own, and what the network says about them."""
-    t = times(rngs, len(x0), denoiser.schedule).astype(x0.dtype)
-    alpha, sigma = levels(denoiser.schedule, t, x0)
-    xt = alpha * x0 + sigma * noise.normal(rngs, x0.shape, x0.dtype)
+    """Noisy data, and what the network says about them."""
+    t, xt = perturb(x0, denoiser.schedule, times, rngs)
     return DenoisingOutputs(t=t, x0=x0, xt=xt, prediction=denoiser.value(xt, t, y))
 
 
