@@ -18,7 +18,8 @@ SCHEDULE, T = VPLinear(), 0.4
 MEANS, VAR = np.array([[-1.0, 0.5], [1.5, 0.0]]), np.array([0.3, 0.8])
 BOTH = Mixture(MEANS, VAR).denoiser(SCHEDULE)
 ONE = Mixture(MEANS[1:], VAR).denoiser(SCHEDULE)
-X = np.random.default_rng(0).standard_normal((16, 2))
+with jax.enable_x64(True):
+    X = jnp.asarray(np.random.default_rng(0).standard_normal((16, 2)))
 
 
 @pytest.fixture(autouse=True)

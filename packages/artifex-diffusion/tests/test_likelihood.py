@@ -52,8 +52,8 @@ def test_flow_likelihood_of_a_gaussian_with_its_true_end():
 @pytest.mark.parametrize("schedule", [VPLinear(), RectifiedFlow(), RectifiedFlow(shift=3.0)], ids=repr)
 def test_flow_likelihood_on_other_schedules(schedule):
     value = found(X, jax.random.key(0), schedule=schedule, steps=100, exact_prior=False)
-    # VP leaves e⁻⁵ of the data in the end, whose mean then costs up to 0.02 nats.
-    assert np.abs(value - truth(schedule, 1e-3)).max() < (0.03 if isinstance(schedule, VPLinear) else 3e-3)
+    # VP leaves α = 6.6e-3 of the data in the end and a flow at t = 0.999 1e-3, which costs about α |μ| |ε| d nats.
+    assert np.abs(value - truth(schedule, 1e-3)).max() < (0.06 if isinstance(schedule, VPLinear) else 0.01)
 
 
 def test_error_falls_with_the_fourth_power_of_the_step():
@@ -73,9 +73,10 @@ def test_hutchinson_is_the_exact_divergence_on_average():
     def estimate(key):
         return log_prob(mixture.denoiser(schedule), x, schedule, divergence="hutchinson", steps=20, rngs=nnx.Rngs(key))
 
-    exact = log_prob(mixture.denoiser(schedule), x, schedule, steps=20)
-    draws = np.asarray(jax.vmap(estimate)(jax.random.split(jax.random.key(0), 400)))
-    assert draws.std() > 0
+    exact = jax.jit(lambda x: log_prob(mixture.denoiser(schedule), x, schedule, steps=20))(x)
+    draws = np.asarray(jax.vmap(estimate)(jax.random.split(jax.random.key(1), 400)))
+    # In two dimensions vᵀ A v takes two values, tr A ± (a₁₂ + a₂₁): their middle is exact.
+    np.testing.assert_allclose(0.5 * (draws.min(0) + draws.max(0)), exact, atol=1e-9)
     assert np.all(np.abs(draws.mean(0) - exact) < 3 * draws.std(0) / np.sqrt(400) + 1e-9)
 
 

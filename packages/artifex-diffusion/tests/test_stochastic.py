@@ -26,7 +26,7 @@ from artifex.diffusion.stochastic import (
 N = 65_536
 MEAN, STD = 0.3, 0.55
 DATA = Mixture(np.array([[MEAN]]), np.array([STD**2]))
-STEPS = 64
+STEPS = 32
 
 
 def moments(solver, grid, schedule, seed=0):

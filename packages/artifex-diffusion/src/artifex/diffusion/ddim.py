@@ -23,7 +23,6 @@ from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Grid, Trailing
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, check_prediction
 from artifex.diffusion.sampling import (
     DataRange,
@@ -40,6 +39,7 @@ from artifex.diffusion.sampling import (
 )
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import DDIMSolver, Linear, Rows, Solver, ends, solve
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyWeight,
     DenoisingLosses,
@@ -55,7 +55,7 @@ from artifex.diffusion.weighting import (
 class DDIMConfig(ModelConfig):
     """Diffusion in T steps, sampled in a few."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: Discrete = field(default_factory=Discrete)
     prediction: Prediction = "eps"
     weight: AnyWeight = field(default_factory=PlainWeight)
@@ -110,7 +110,7 @@ class DDIM(GenerativeModel):
     ) -> Data:
         """Samples along the implicit process (eq. 1, 2), from noise or from `xt`."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
         chosen = solver_named(solver, DDIMSolver(eta=config.eta))
         x = draw(denoise, grid, chosen, (n_samples, *config.network.shape), xt=xt, rngs=rngs)
@@ -119,7 +119,7 @@ class DDIM(GenerativeModel):
     def invert(self, x: Data, *, y: Condition | None = None, steps: int | None = None) -> Data:
         """x_T from which `generate(xt=...)` of as many steps comes back to x (eq. 3)."""
         config = self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = labelled_denoiser(config, self.denoiser(), y, None, len(x))
         return solve(denoise, inward(x, config.data_range), grid, DDIMInversion())
 

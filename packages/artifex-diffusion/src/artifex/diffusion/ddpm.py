@@ -37,7 +37,6 @@ from artifex.diffusion.bound import Levels, bound_term, prior_kl, rows_like, ste
 from artifex.diffusion.constraint import static_threshold
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Time, check_prediction, convert
 from artifex.diffusion.sampling import (
     AnySolver,
@@ -57,6 +56,7 @@ from artifex.diffusion.sampling import (
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import Solver
 from artifex.diffusion.stochastic import Ancestral, LearnedAncestral
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyWeight,
     DenoisingLosses,
@@ -75,7 +75,7 @@ PerRow = Float[Array, " batch"]
 class DDPMConfig(ModelConfig):
     """Diffusion in T steps."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: Discrete = field(default_factory=Discrete)
     prediction: Prediction = "eps"
     weight: AnyWeight = field(default_factory=PlainWeight)
@@ -176,7 +176,8 @@ class DDPM(GenerativeModel):
     ) -> Data:
         """Samples by ancestral sampling (eq. 3), or by another solver and number of steps."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps or config.schedule.n_steps)
+        fewer = config.steps if steps is None else steps
+        grid = config.grid(config.schedule, config.schedule.n_steps if fewer is None else fewer)
         denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
         if config.clip_x0:
             denoise = static_threshold(denoise)

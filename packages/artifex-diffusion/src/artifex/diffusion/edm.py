@@ -23,7 +23,6 @@ from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Karras
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, EDMPrecondition
 from artifex.diffusion.sampling import (
     AnySolver,
@@ -41,6 +40,7 @@ from artifex.diffusion.sampling import (
 )
 from artifex.diffusion.schedule import EDM as EDMSchedule
 from artifex.diffusion.solver import Heun, Solver
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyTimes,
     DenoisingLosses,
@@ -57,7 +57,7 @@ from artifex.diffusion.weighting import (
 class EDMConfig(ModelConfig):
     """The elucidated diffusion model."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: EDMSchedule = field(default_factory=EDMSchedule)
     sigma_data: float = 0.5  # σ_d, the deviation of the data that the network sees
     times: AnyTimes = field(default_factory=LogNormalTimes)
@@ -113,7 +113,7 @@ class EDM(GenerativeModel):
     ) -> Data:
         """Samples by Heun's rule on the grid of eq. 4, or by another solver."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
         shape = (n_samples, *config.network.shape)
         x = draw(denoise, grid, solver_named(solver, config.solver), shape, xt=xt, rngs=rngs)

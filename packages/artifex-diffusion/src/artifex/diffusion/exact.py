@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.diffusion.prediction import Denoise
+from artifex.diffusion.prediction import Denoise, levels
 from artifex.diffusion.schedule import Schedule
 
 Points = Float[Array, "batch d"]
-Scale = Float[Array, ""] | float
+Scale = Float[Array, ""] | Float[Array, "batch 1"] | float
 
 
 class Mixture(NamedTuple):
@@ -46,12 +46,12 @@ class Mixture(NamedTuple):
     def denoiser(self, schedule: Schedule) -> Denoise:
         """`denoise(xt, t)` on a schedule."""
 
-        def denoise(xt: Points, t: Scale) -> Points:
-            t = jnp.asarray(t, xt.dtype)
-            return self.denoise(xt, schedule.alpha(t), schedule.sigma(t))
+        def denoise(xt: Points, t: Float[Array, ""] | Float[Array, " batch"] | float) -> Points:
+            return self.denoise(xt, *levels(schedule, t, xt))
 
         return denoise
 
     def _logits(self, x: Points, alpha: Scale, sigma: Scale) -> Float[Array, "batch k"]:
         total = alpha**2 * self.variance + sigma**2
-        return -0.5 * ((x[:, None] - alpha * jnp.asarray(self.means, x.dtype)) ** 2 / total).sum(-1)
+        centres = jnp.asarray(alpha)[..., None] * jnp.asarray(self.means, x.dtype)  # [k, d], or [batch, k, d]
+        return -0.5 * ((x[:, None] - centres) ** 2 / jnp.expand_dims(total, -2)).sum(-1)

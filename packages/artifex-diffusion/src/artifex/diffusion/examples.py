@@ -28,7 +28,7 @@ NETWORK = PerceptronConfig(shape=(4, 4, 1), width=32, depth=1, embed_dim=16)
 LABELLED = NETWORK.replace(n_classes=2)
 TEN = Discrete(steps=10, beta_start=0.01, beta_end=0.7)
 RANGE = (0.0, 1.0)
-CODER = CoderConfig(shape=(4, 4, 1), widths=(4, 8), n_blocks=1, latent=2, groups=2)
+CODER = CoderConfig(shape=(4, 4, 1), widths=(4,), n_blocks=1, latent=2, groups=2)
 
 
 def bars(n: int = 16, *, labelled: bool = False) -> dict[str, np.ndarray]:
@@ -54,7 +54,7 @@ def ddim() -> Example:
 
 def score_sde() -> Example:
     """A score-based model of 4 × 4 pictures."""
-    return ScoreSDEConfig(network=NETWORK, data_range=RANGE, steps=10, likelihood_steps=10), bars()
+    return ScoreSDEConfig(network=NETWORK, data_range=RANGE, steps=10), bars()
 
 
 def ncsn() -> Example:
@@ -77,7 +77,7 @@ def edm() -> Example:
 
 def flow_matching() -> Example:
     """Flow matching of 4 × 4 pictures."""
-    return FlowMatchingConfig(network=NETWORK, data_range=RANGE, steps=5, likelihood_steps=10), bars()
+    return FlowMatchingConfig(network=NETWORK, data_range=RANGE, steps=5), bars()
 
 
 def guided() -> Example:
@@ -93,13 +93,13 @@ def dit() -> Example:
 
 
 def autoencoder_kl() -> Example:
-    """An autoencoder of 4 × 4 pictures with 2 × 2 codes, judged from the start."""
-    return AutoencoderKLConfig(coder=CODER, adversarial_start=0, discriminator_widths=(4, 4)), bars()
+    """An autoencoder of 4 × 4 pictures with 4 × 4 codes, judged from the start."""
+    return AutoencoderKLConfig(coder=CODER, adversarial_start=0, discriminator_widths=(4,)), bars()
 
 
 def latent_diffusion() -> Example:
-    """A perceptron that diffuses 2 × 2 codes of 4 × 4 pictures."""
-    network = NETWORK.replace(shape=(2, 2, 2))
+    """A perceptron that diffuses 4 × 4 codes of 4 × 4 pictures."""
+    network = NETWORK.replace(shape=(4, 4, 2))
     return LatentDiffusionConfig(
         autoencoder=AutoencoderKLConfig(coder=CODER, adversarial_weight=0.0),
         diffusion=DDIMConfig(network=network, schedule=TEN, data_range=None, steps=5),
@@ -107,10 +107,10 @@ def latent_diffusion() -> Example:
 
 
 def stable_diffusion() -> Example:
-    """4 × 4 pictures from prompts of four tokens, through 2 × 2 codes."""
+    """4 × 4 pictures from prompts of four tokens, through codes of two channels."""
     config = StableDiffusionConfig(
         unet=ConditionalUNetConfig(
-            shape=(2, 2, 2), widths=(4, 4), n_blocks=1, attends=(True, False), n_heads=(1, 1), context=8, groups=2
+            shape=(4, 4, 2), widths=(4,), n_blocks=1, attends=(True,), n_heads=(1,), context=8, groups=2
         ),
         coder=CODER,
         text=TextEncoderConfig(n_tokens=7, length=4, width=8, inner=8, depth=1, n_heads=2),

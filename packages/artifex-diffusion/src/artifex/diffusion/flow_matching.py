@@ -28,7 +28,6 @@ from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.likelihood import log_prob
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser
 from artifex.diffusion.sampling import (
     AnySolver,
@@ -47,6 +46,7 @@ from artifex.diffusion.sampling import (
 )
 from artifex.diffusion.schedule import RectifiedFlow
 from artifex.diffusion.solver import Heun, Solver
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyTimes,
     DenoisingLosses,
@@ -62,7 +62,7 @@ from artifex.diffusion.weighting import (
 class FlowMatchingConfig(ModelConfig):
     """A velocity field along straight lines."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: RectifiedFlow = field(default_factory=RectifiedFlow)
     times: AnyTimes = field(default_factory=lambda: UniformTimes(t_min=0.0))  # or logit_normal
     data_range: DataRange = (-1.0, 1.0)  # of the data; None leaves them as they are
@@ -70,7 +70,6 @@ class FlowMatchingConfig(ModelConfig):
     solver: AnySolver = field(default_factory=lambda: Heun(slope="velocity"))
     grid: AnyGrid = field(default_factory=Trailing)
     steps: int = 25  # of sampling
-    likelihood_steps: int = 100  # for log_prob
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,17 +114,17 @@ class FlowMatching(GenerativeModel):
     ) -> Data:
         """Samples along the field (eq. 3)."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
         shape = (n_samples, *config.network.shape)
         x = draw(denoise, grid, solver_named(solver, config.solver), shape, xt=xt, rngs=rngs)
         return outward(x, config.data_range)
 
-    def log_prob(self, x: Data, *, y: Condition | None = None, steps: int | None = None) -> Float[Array, " batch"]:
+    def log_prob(self, x: Data, *, y: Condition | None = None, steps: int = 100) -> Float[Array, " batch"]:
         """log p(x) along the field in nats, with the noise of t = 0.001 left in."""
         config = self.config
         denoise = labelled_denoiser(config, self.denoiser(), y, None, len(x))
-        found = log_prob(denoise, inward(x, config.data_range), config.schedule, steps=steps or config.likelihood_steps)
+        found = log_prob(denoise, inward(x, config.data_range), config.schedule, steps=steps)
         return found + log_scale(config.network.shape, config.data_range)
 
     def check_data(self, spec: DataSpec) -> None:

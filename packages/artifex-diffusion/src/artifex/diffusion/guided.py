@@ -43,6 +43,7 @@ from artifex.diffusion.sampling import (
 )
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import DDIMSolver, Solver
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyWeight,
     DenoisingOutputs,
@@ -61,7 +62,7 @@ Logits = Float[Array, "batch class"]
 class GuidedDiffusionConfig(ModelConfig):
     """Diffusion guided towards a class."""
 
-    network: AnyNetwork = field(default_factory=lambda: PerceptronConfig(n_classes=10))
+    network: AnyNetwork = field(default_factory=lambda: UNetConfig(n_classes=10))
     guide: Literal["labels", "classifier"] = "labels"
     classifier: PerceptronConfig | None = None  # of noisy data, for guide `classifier`
     schedule: Discrete = field(default_factory=Discrete)
@@ -173,7 +174,7 @@ class GuidedDiffusion(GenerativeModel):
     ) -> Data:
         """Samples guided towards y by the config's scale, or by `guidance`; without y, of any class and unguided."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = self.guided_denoiser(y, config.scale if guidance is None else guidance, n_samples)
         shape = (n_samples, *config.network.shape)
         x = draw(denoise, grid, solver_named(solver, config.solver), shape, xt=xt, rngs=rngs)

@@ -25,11 +25,11 @@ from artifex.core.prob import noise
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import Exponential
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Data, Denoiser, Scales
 from artifex.diffusion.sampling import DataRange, check_data, draw, inward, outward
 from artifex.diffusion.schedule import VE, Level, Schedule
 from artifex.diffusion.stochastic import AnnealedLangevin
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     DenoisingLosses,
     DenoisingOutputs,
@@ -44,7 +44,7 @@ from artifex.diffusion.weighting import (
 class NCSNConfig(ModelConfig):
     """A score network on a few levels of noise."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: VE = field(default_factory=lambda: VE(sigma_min=0.01, sigma_max=1.0))
     n_levels: int = 10  # L
     step: float = 2e-5  # of Langevin dynamics at the last level

@@ -102,7 +102,7 @@ def labels(config: Labelled, y: Any, n: int) -> Condition | None:
 
 def drop_labels(config: Labelled, y: Condition | None, rngs: nnx.Rngs) -> Condition | None:
     """Labels of which a share is "no class", so that one network learns both."""
-    if y is None or config.label_dropout == 0:
+    if config.label_dropout == 0 or y is None:
         return y
     dropped = noise.uniform(rngs, y.shape[:1]) < config.label_dropout
     return jnp.where(dropped, config.network.n_classes, y)

@@ -30,7 +30,6 @@ from artifex.core.protocols import Batch
 from artifex.diffusion.grid import AnyGrid, Linspace
 from artifex.diffusion.likelihood import log_prob
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.perceptron import PerceptronConfig
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Scales, check_prediction
 from artifex.diffusion.sampling import (
     AnySolver,
@@ -50,6 +49,7 @@ from artifex.diffusion.sampling import (
 from artifex.diffusion.schedule import VE, Level, Schedule, SubVP, VPLinear
 from artifex.diffusion.solver import Solver
 from artifex.diffusion.stochastic import PredictorCorrector
+from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (
     AnyTimes,
     AnyWeight,
@@ -66,7 +66,7 @@ from artifex.diffusion.weighting import (
 class ScoreSDEConfig(ModelConfig):
     """A score-based model in continuous time."""
 
-    network: AnyNetwork = field(default_factory=PerceptronConfig)
+    network: AnyNetwork = field(default_factory=UNetConfig)
     schedule: VPLinear | SubVP | VE = field(default_factory=VPLinear)
     prediction: Prediction = "eps"  # ε = −σ s
     weight: AnyWeight = field(default_factory=PlainWeight)  # or `likelihood`
@@ -76,7 +76,6 @@ class ScoreSDEConfig(ModelConfig):
     solver: AnySolver = field(default_factory=PredictorCorrector)
     grid: AnyGrid = field(default_factory=lambda: Linspace(t_min=1e-3))
     steps: int = 1000  # of sampling
-    likelihood_steps: int = 100  # of the flow, for log_prob
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,17 +128,17 @@ class ScoreSDE(GenerativeModel):
     ) -> Data:
         """Samples backwards along eq. 2, or by another solver along eq. 3."""
         rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, steps or config.steps)
+        grid = config.grid(config.schedule, config.steps if steps is None else steps)
         denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
         shape = (n_samples, *config.network.shape)
         x = draw(denoise, grid, solver_named(solver, config.solver), shape, xt=xt, rngs=rngs)
         return outward(x, config.data_range)
 
-    def log_prob(self, x: Data, *, y: Condition | None = None, steps: int | None = None) -> Float[Array, " batch"]:
+    def log_prob(self, x: Data, *, y: Condition | None = None, steps: int = 100) -> Float[Array, " batch"]:
         """log p(x) along the flow (eq. 3) in nats, with the noise of the earliest time left in."""
         config = self.config
         denoise = labelled_denoiser(config, self.denoiser(), y, None, len(x))
-        found = log_prob(denoise, inward(x, config.data_range), config.schedule, steps=steps or config.likelihood_steps)
+        found = log_prob(denoise, inward(x, config.data_range), config.schedule, steps=steps)
         return found + log_scale(config.network.shape, config.data_range)
 
     def check_data(self, spec: DataSpec) -> None:
