@@ -139,7 +139,7 @@ PROMPT = np.array([[5, 0, 6, 6]], np.int32)
 
 
 def test_guidance_is_affine_in_its_scale(tiny):
-    z = jax.random.normal(jax.random.key(1), (1, 2, 2, 2))
+    z = jax.random.normal(jax.random.key(1), (1, 4, 4, 2))
     run = compiled(tiny, lambda m, w: m.guided(jnp.asarray(PROMPT), None, w)(z, jnp.asarray(0.5)))
     at = [np.asarray(run(jnp.asarray(w))) for w in (0.0, 1.0, 3.0)]
     plain = np.asarray(tiny.guided(jnp.asarray(PROMPT), None, 1.0)(z, jnp.asarray(0.5)))

@@ -34,7 +34,7 @@ from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_outputs
 from artifex.diffusion.autoencoder import Coder, CoderConfig, Latent
 from artifex.diffusion.blocks import Image
-from artifex.diffusion.discriminator import Discriminator, deceived, hinge
+from artifex.diffusion.discriminator import Discriminator, deceived, hinge, patches_of
 
 Scalar = Float[Array, ""]
 LARGEST_WEIGHT = 1e4  # [2]
@@ -56,6 +56,12 @@ class AutoencoderKLConfig(ModelConfig):
             raise ValueError(
                 "AutoencoderKLConfig: expected 'kl_weight', 'adversarial_weight' and 'adversarial_start' >= 0, got "
                 f"{self.kl_weight}, {self.adversarial_weight} and {self.adversarial_start}. 0 switches a term off."
+            )
+        sides = [patches_of(side, self.discriminator_widths) for side in self.coder.shape[:2]]
+        if self.adversarial_weight and min(sides) < 1:
+            raise ValueError(
+                f"AutoencoderKLConfig: expected 'discriminator_widths' that leave a patch of {self.coder.shape[:2]}, got "
+                f"{self.discriminator_widths}. All but the last halve the sides; take fewer."
             )
 
 

@@ -46,6 +46,13 @@ class Discriminator(nnx.Module):
         return last(h)[..., 0]
 
 
+def patches_of(side: int, widths: tuple[int, ...]) -> int:
+    """How many patches there are along a side."""
+    for _ in widths[:-1]:
+        side = side // 2
+    return side - 2
+
+
 def hinge(real: Logits, fake: Logits) -> Float[Array, " batch"]:
     """The loss of the network, one value per row (eq. 2)."""
     return 0.5 * (jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)).mean((1, 2))

@@ -77,8 +77,7 @@ class LatentDiffusion(GenerativeModel):
         check_autoencoder(self.autoencoder)
         self.diffusion: Any = create_model(config.diffusion, rngs=rngs)
         self.scale = CodeScale(jnp.zeros(()))
-        # An instance's own, because it depends on the model of the codes.
-        object.__setattr__(self, "conditions", self.diffusion.conditions)
+        setattr(self, "conditions", self.diffusion.conditions)  # noqa: B010 - a class attribute for others
 
     def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None, **conditions: Array) -> LatentOutputs:
         """The code of x and what the diffusion model says about it."""
