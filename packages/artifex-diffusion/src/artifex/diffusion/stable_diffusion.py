@@ -93,14 +93,19 @@ class StableDiffusion(GenerativeModel):
         self.unet = ConditionalUNet(config.unet, rngs=rngs)
         self.coder = Coder(config.coder, rngs=rngs)
         self.text = TextEncoder(config.text, rngs=rngs)
+        self.deterministic = False  # nnx's switch: True leaves no prompt out
 
     def __call__(self, x: Image, y: Ids, *, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
         """Noisy codes at times of their own, and what the network says about them."""
         rngs = self.rngs_or_own(rngs)
         z = self.to_code(x, rngs=rngs)
-        left_out = noise.uniform(rngs, (len(x),)) < self.config.drop_prompt
-        prompt = jnp.where(left_out[:, None], empty_prompt(self.config.text), y)
+        prompt = y if self.deterministic else self.leave_out(y, rngs)
         return corrupt(self.denoiser, z, UniformTimes(), rngs, self.text(prompt))
+
+    def leave_out(self, y: Ids, rngs: nnx.Rngs) -> Ids:
+        """The prompts, a share of them empty, so that one network learns both terms of eq. 4."""
+        left_out = noise.uniform(rngs, y.shape[:1]) < self.config.drop_prompt
+        return jnp.where(left_out[:, None], empty_prompt(self.config.text), y)
 
     def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
         """The mean squared error of the prediction (eq. 3)."""
