@@ -4,7 +4,11 @@
     E[x₀|x_t] = m̄ + α V/S (x_t − α m̄),   m̄ = Σ_k p(k|x_t) m_k                                                   (2)
 With one component the flow is linear, and ends where
     x₁ = α₁ m + √(S₁/S₀) (x₀ − α₀ m)                                                                             (3)
-Solvers and losses are measured on them, and a new idea can be tried before any network is trained.
+By Tweedie's formula [1] the score is (α E[x₀|x_t] − x_t)/σ². Solvers and losses are measured on these mixtures, and a
+new idea can be tried on them before any network is trained.
+
+References:
+    [1] Efron, Tweedie's Formula and Selection Bias, 2011, doi:10.1198/jasa.2011.tm11181
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ class Mixture(NamedTuple):
         """E[x₀|x_t] (eq. 2)."""
         total = alpha**2 * self.variance + sigma**2
         mean = jax.nn.softmax(self._logits(x, alpha, sigma)) @ jnp.asarray(self.means, x.dtype)
-        return mean + alpha * self.variance / total * (x - alpha * mean)
+        return mean + alpha * self.variance / total * (x - alpha * mean)  # eq. 2
 
     def log_prob(self, x: Points, alpha: Scale = 1.0, sigma: Scale = 0.0) -> Float[Array, " batch"]:
         """log p_t(x) in nats (eq. 1)."""

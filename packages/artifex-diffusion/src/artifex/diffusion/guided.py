@@ -196,7 +196,7 @@ class GuidedDiffusion(GenerativeModel):
         def log_prob(xt: Data, t: Time) -> Float[Array, " batch"]:
             return log_likelihood(self.logits(xt, t), wanted)
 
-        return classifier_guidance(denoiser, log_prob, scale, config.schedule)
+        return classifier_guidance(denoiser, log_prob, scale, config.schedule)  # eq. 2
 
     def logits(self, xt: Data, t: Time) -> Logits:
         """The classifier's opinion of noisy data."""

@@ -148,7 +148,7 @@ class LMS(Linear, Config, tag="lms"):
         weights = np.zeros((grid.n, 4))
         for i, order in enumerate(ramp(grid, self.order)):
             s, w = interval(ratio[i], ratio[i + 1])
-            weights[i, :order] = lagrange(ratio[i - order + 1 : i + 1][::-1], s) @ w
+            weights[i, :order] = lagrange(ratio[i - order + 1 : i + 1][::-1], s) @ w  # eq. 6
         return noise_rows(grid, grid.alpha[1:, None] * weights)
 
 
@@ -230,7 +230,7 @@ def data_weights(grid: Grid, i: int, order: int) -> Weights:
     at, w = interval(level[i], level[i + 1])
     # σ' exp(λ) = α' exp(λ − λ')
     weight = grid.alpha[i + 1] * np.exp(at - level[i + 1]) * w
-    return lagrange(level[i - order + 1 : i + 1][::-1], at) @ weight
+    return lagrange(level[i - order + 1 : i + 1][::-1], at) @ weight  # eq. 1
 
 
 def two_step(grid: Grid, i: int, order: int) -> Weights:
@@ -238,7 +238,7 @@ def two_step(grid: Grid, i: int, order: int) -> Weights:
     level = half_log_snr(grid)
     total = data_weights(grid, i, 1)[0]
     r = (level[i] - level[i - 1]) / (level[i + 1] - level[i])
-    return total * np.array([1 + 0.5 / r, -0.5 / r])
+    return total * np.array([1 + 0.5 / r, -0.5 / r])  # eq. 2
 
 
 def sde_rows(grid: Grid, order: int) -> Rows:
@@ -248,7 +248,7 @@ def sde_rows(grid: Grid, order: int) -> Rows:
     for i, here in enumerate(data_orders(grid, order)):
         total = data_weights(grid, i, here)
         weights[i, :here] = total if here == 1 else two_step(grid, i, 2)
-        weights[i] *= 1 + e[i]  # (1 − e²)/(1 − e)
+        weights[i] *= 1 + e[i]  # eq. 4: (1 − e²)/(1 − e)
     return data_rows(grid, kept(grid) * e, weights, grid.sigma[1:] * np.sqrt(1 - e**2))
 
 
@@ -307,7 +307,7 @@ def unified(grid: Grid, i: int, order: int, variant: str) -> Unified:
         phi = phi / -h - 1 / factorial
     powers = r[None, :] ** np.arange(order)[:, None]
     forward = np.array([0.5]) if order == 2 else np.linalg.solve(powers[:-1, :-1], b[:-1])
-    both = np.array([0.5]) if order == 1 else np.linalg.solve(powers, b)
+    both = np.array([0.5]) if order == 1 else np.linalg.solve(powers, b)  # eq. 7
     predictor, corrected = base.copy(), base.copy()
     add_differences(predictor, -alpha1 * scale * forward / r[:-1])
     add_differences(corrected, -alpha1 * scale * both[:-1] / r[:-1])

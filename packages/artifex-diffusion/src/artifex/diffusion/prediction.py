@@ -113,7 +113,7 @@ class Denoiser:
                 f"Denoiser: expected a network output of shape {xt.shape}, got {value.shape}. "
                 "Build the network with as many output channels as the data have."
             )
-        return like(c.skip, xt) * xt + like(c.out, xt) * value
+        return like(c.skip, xt) * xt + like(c.out, xt) * value  # eq. 4
 
 
 def convert(
@@ -144,7 +144,7 @@ def parts(value: Data, source: Prediction, xt: Data, level: tuple[Array, Array])
         return (xt - sigma * eps) / alpha, eps
     a, b = (-sigma, alpha) if source == "v" else (-1.0, 1.0)
     d = alpha * b - sigma * a
-    return (b * xt - sigma * value) / d, (alpha * value - a * xt) / d
+    return (b * xt - sigma * value) / d, (alpha * value - a * xt) / d  # eq. 3
 
 
 def log_gain(prediction: Prediction, alpha: Level, sigma: Level) -> Float[Array, "..."]:

@@ -140,7 +140,7 @@ def draw(
 ) -> Data:
     """Samples of `shape` from noise, or from `xt` (eq. 1); float32 between steps, whatever the network computes in."""
     start = start_scale(grid) * noise.normal(rngs, shape) if xt is None else xt
-    return solve(denoise, start, grid, solver, rngs=rngs)
+    return solve(denoise, start, grid, solver, rngs=rngs)  # eq. 1
 
 
 def start_scale(grid: Grid) -> float:

@@ -161,7 +161,7 @@ class DDIMSolver(Linear, Config, tag="ddim"):
     def coefficients(self, grid: Grid) -> Rows:
         """Rows in data form (eq. 4)."""
         alpha, sigma, alpha1, sigma1 = ends(grid)
-        s = self.eta * sigma1 * np.sqrt(1 - decay(grid) ** 2)
+        s = self.eta * sigma1 * np.sqrt(1 - decay(grid) ** 2)  # eq. 4
         kept = np.sqrt(sigma1**2 - s**2) / sigma
         return data_rows(grid, kept, (alpha1 - alpha * kept)[:, None], s if self.eta else None)
 
@@ -207,7 +207,7 @@ class Heun(Linear, Config):
             gap = there.s(self.slope) - here.s(self.slope)
             c0, c1 = here.c(self.slope), there.c(self.slope)
             rows.append((here.t, *here.slope(self.slope), c1 / c0, c1 * gap, 0.0, *stir[i]))
-            if there.sigma > 0:
+            if there.sigma > 0:  # eq. 5
                 rows.append((there.t, *there.slope(self.slope), 1.0, c1 * gap / 2, -c1 * gap / 2, 1.0, 0.0))
         t, p, q, a, b0, b1, s0, s1 = np.array(rows).T
         return Rows(t, p, q, a, np.stack([b0, b1], 1), stir=np.stack([s0, s1], 1) if self.churn else None)

@@ -79,7 +79,7 @@ class EulerMaruyama(Linear, Config):
         t, dt = grid.t[:-1], -np.diff(grid.t)
         drift, g2 = np.asarray(grid.schedule.drift(t)), np.asarray(grid.schedule.diffusion(t)) ** 2
         onto_data = sigma1 == 0
-        a = np.where(onto_data, 0, 1 - dt * (drift + g2 / sigma**2))
+        a = np.where(onto_data, 0, 1 - dt * (drift + g2 / sigma**2))  # eq. 4
         b = np.where(onto_data, 1, dt * g2 * alpha / sigma**2)
         return data_rows(grid, a, b[:, None], np.where(onto_data, 0, np.sqrt(g2 * dt)))
 
@@ -94,7 +94,7 @@ class AnnealedLangevin(Linear, Config):
 
     def coefficients(self, grid: Grid) -> Rows:
         """Rows in data form, `repeats` a level."""
-        size = self.size * grid.sigma[:-1] ** 2 / grid.sigma[-2] ** 2
+        size = self.size * grid.sigma[:-1] ** 2 / grid.sigma[-2] ** 2  # eq. 6
         pull = 0.5 * size / grid.sigma[:-1] ** 2
         t, a, b, c = (
             np.repeat(column, self.repeats) for column in (grid.t[:-1], 1 - pull, pull * grid.alpha[:-1], np.sqrt(size))
@@ -187,7 +187,7 @@ class LearnedAncestral:
     def step(self, denoise: Denoise, state: Sample, row: Any, noise: Noise) -> Sample:
         """A draw with the variance of eq. 3."""
         v = self.fraction(state.x, row.t)
-        log_var = v * row.log_large + (1 - v) * row.log_small
+        log_var = v * row.log_large + (1 - v) * row.log_small  # eq. 3
         mean = row.a * state.x + row.b * denoise(state.x, row.t)
         return Sample(mean + row.noisy * jnp.exp(0.5 * log_var) * noise(0))
 
@@ -203,14 +203,14 @@ def posterior(grid: Grid) -> PosteriorMean:
     """Coefficients of x and x₀ in the mean of each step's posterior (eq. 1)."""
     _, sigma, alpha1, sigma1 = ends(grid)
     e = decay(grid)
-    return PosteriorMean(e * sigma1 / sigma, alpha1 * (1 - e**2))
+    return PosteriorMean(e * sigma1 / sigma, alpha1 * (1 - e**2))  # eq. 1
 
 
 def variances(grid: Grid, kind: Variance) -> Column:
     """The variance of each step (eq. 2); 0 onto the data."""
     _, sigma, _, sigma1 = ends(grid)
     scale = sigma1 if kind == "fixed_small" else np.where(sigma1 > 0, sigma, 0)
-    return scale**2 * (1 - decay(grid) ** 2)
+    return scale**2 * (1 - decay(grid) ** 2)  # eq. 2
 
 
 def norms(x: State) -> Float[Array, "batch ..."]:
