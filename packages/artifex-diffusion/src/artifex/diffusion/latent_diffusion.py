@@ -29,7 +29,7 @@ from artifex.core.leaves import assign, flatten, merge
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import Gaussian
-from artifex.core.prob.noise import RowRngs
+from artifex.core.prob.noise import RowRngs, stream_key
 from artifex.core.protocols import Autoencoder, Batch, ChecksData, Losses
 from artifex.core.registry import create_model
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, training_spec
@@ -158,10 +158,10 @@ def at_codes(inner: Objective) -> Objective:
 
 def keep_scale(model: LatentDiffusion, batch: Batch, rngs: nnx.Rngs) -> None:
     """Measure s where it is not known yet."""
-    arrays = flatten(model.autoencoder)
+    arrays, key = flatten(model.autoencoder), stream_key(rngs, "noise")
 
     def measured() -> Float[Array, ""]:
-        z = draw_code(merge(*arrays), batch["x"], rngs).reshape(len(batch["x"]), -1)
+        z = draw_code(merge(*arrays), batch["x"], RowRngs(key)).reshape(len(batch["x"]), -1)
         real = batch["mask"] > 0 if "mask" in batch else jnp.ones(len(z), bool)
         std = jnp.where(real[:, None], z, 0).std(where=jnp.broadcast_to(real[:, None], z.shape))
         return jnp.where(std > 0, 1 / std, jnp.nan).astype(jnp.float32)  # codes that say nothing have no scale
