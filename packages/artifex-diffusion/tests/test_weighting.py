@@ -47,40 +47,39 @@ def draws(n):
     return jnp.asarray(DATA.means[rng.integers(2, size=n)] + np.sqrt(DATA.variance) * rng.standard_normal((n, 2)))
 
 
-@pytest.mark.parametrize("weight", WEIGHTS, ids=lambda w: f"{w.tag}-{getattr(w, 'of', '')}")
 @pytest.mark.parametrize("prediction", ["eps", "velocity"])
-def test_the_exact_denoiser_minimises_every_loss(weight, prediction):
+def test_the_exact_denoiser_minimises_every_loss(prediction):
     """At it, the gradient in any direction is 0 within Monte Carlo error; a wrong λ or sign leaves a slope."""
     with jax.enable_x64(True):
-        schedule = VPLinear()
-        x0 = draws(N).astype(float)
+        x0 = draws(N)
 
         def row_losses(shift, scale, key):
-            denoiser = perfect(schedule, prediction, shift, scale)
+            denoiser = perfect(VPLinear(), prediction, shift, scale)
             outputs = corrupt(denoiser, x0, UniformTimes(t_min=0.05), nnx.Rngs(key))
-            one = jax.vmap(lambda o: weighted_loss(denoiser, jax.tree.map(lambda a: a[None], o), weight, {})["loss"])
-            return one(outputs)
 
-        value = jax.jit(lambda key: row_losses(0.0, 0.0, key))
-        slopes = jax.jit(lambda key: jax.jacfwd(row_losses, argnums=(0, 1))(0.0, 0.0, key))
+            def one(outputs):
+                row = jax.tree.map(lambda a: a[None], outputs)
+                return jnp.stack([weighted_loss(denoiser, row, weight, {})["loss"] for weight in WEIGHTS])
+
+            return jax.vmap(one)(outputs)
+
         key = jax.random.key(1)
-        for slope in slopes(key):
-            assert abs(slope.mean()) < 4 * slope.std() / np.sqrt(N)
-        worse = jax.jit(lambda key: row_losses(0.3, 0.1, key))(key)
-        assert worse.mean() > value(key).mean()
+        losses = jax.jit(row_losses)
+        for slope in jax.jit(jax.jacfwd(row_losses, argnums=(0, 1)))(0.0, 0.0, key):
+            assert np.all(np.abs(slope.mean(0)) < 4 * slope.std(0) / np.sqrt(N))
+        assert np.all(losses(0.3, 0.1, key).mean(0) > losses(0.0, 0.0, key).mean(0))
 
 
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v", "velocity", "score"])
 def test_a_weight_means_the_same_whatever_is_predicted(prediction):
     """The same disturbance of x₀ costs the same, at every time."""
     with jax.enable_x64(True):
-        x0 = draws(64).astype(float)
+        x0 = draws(64)
         losses = []
         for kind in (prediction, "x0"):
             denoiser = perfect(SubVP(), kind, 0.2, 0.1)
-            losses.append(
-                denoising_loss(denoiser, x0, times=UniformTimes(), weight=MinSNRWeight(), rngs=nnx.Rngs(0))["loss"]
-            )
+            options = {"times": UniformTimes(), "weight": MinSNRWeight(), "rngs": nnx.Rngs(0)}
+            losses.append(denoising_loss(denoiser, x0, **options)["loss"])
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
 
 

@@ -5,12 +5,12 @@ With the next place (α', σ') and e = σ' α/(σ α'), D = denoise(x, t),
     ancestral [1]     x₀ = D; variance as in (1), fixed_small, or σ²(1 − e²), fixed_large                        (2)
     learned [2]       log variance = v log(σ²(1 − e²)) + (1 − v) log(σ'²(1 − e²)),  v in [0, 1] by a network     (3)
     Euler-Maruyama [3]   x' = x − (f x − g² s) Δt + g √Δt z,   s = (α D − x)/σ² the score                        (4)
-    corrector [3]     x ← x + η s + √(2η) z,   η = 2 (r ‖z‖/‖s‖)²,  r the ratio of signal to noise               (5)
+    corrector [3]     x ← x + η s + √(2η) z,   η = 2 (r σ)²,  r the ratio of signal to noise                     (5)
     annealed Langevin [4]   x ← x + (a/2) s + √a z, many times at each level,   a = size · σ²/σ_last²            (6)
 Noise is never added by the step onto σ = 0, so that the last thing is a denoised sample.
 
-Differs: the norms of (5) are of each row, not means over the batch, which would couple samples; the predictor is (2),
-not the discretisation of [3], and also takes grids that start without signal.
+Differs: in (5), [3] has ‖z‖/‖s‖ in the place of σ, as means over the batch, which couples samples; for the score of
+noise, ‖z‖/‖s‖ = σ. The predictor is (2), not the discretisation of [3], and also takes grids that start without signal.
 
 References:
     [1] Ho, Jain & Abbeel, Denoising Diffusion Probabilistic Models, 2020, arXiv:2006.11239
@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.core.config import Config
 from artifex.diffusion.grid import Grid
@@ -104,57 +104,29 @@ class AnnealedLangevin(Linear, Config):
         return Rows(t, np.zeros(len(t)), np.ones(len(t)), a, b[:, None], c)
 
 
-class Sample(NamedTuple):
-    """A state that is the sample alone."""
-
-    x: State
-
-
-class CorrectedRow(NamedTuple):
-    """One step of a predictor-corrector."""
-
-    t: Column
-    alpha: Column
-    sigma: Column
-    a: Column
-    b: Column
-    c: Column
-
-
 @dataclass(frozen=True, kw_only=True)
-class PredictorCorrector(Config):
+class PredictorCorrector(Linear, Config):
     """Langevin steps (eq. 5) before each ancestral one [3]."""
 
     snr: float = 0.16  # r
     corrections: int = 1  # Langevin steps at each place
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Config.__post_init__(self)
         if self.snr <= 0 or self.corrections < 1:
             raise ValueError(
                 f"PredictorCorrector: expected 'snr' > 0 and 'corrections' >= 1, got {self.snr} and "
                 f"{self.corrections}. Without corrections this is ancestral sampling; ask for that."
             )
 
-    def coefficients(self, grid: Grid) -> CorrectedRow:
-        """Scales for the score, and rows of the predictor."""
-        mean = posterior(grid)
-        noise = np.sqrt(variances(grid, "fixed_small"))
-        return CorrectedRow(grid.t[:-1], grid.alpha[:-1], grid.sigma[:-1], mean.of_x, mean.of_x0, noise)
-
-    def init(self, xt: State) -> Sample:
-        """The sample."""
-        return Sample(xt)
-
-    def step(self, denoise: Denoise, state: Sample, row: Any, noise: Noise) -> Sample:
-        """Corrections, then the predictor."""
-        x = state.x
-        for k in range(self.corrections):
-            score = (row.alpha * denoise(x, row.t) - x) / row.sigma**2
-            z = noise(k + 1)
-            size = 2 * (self.snr * norms(z) / jnp.maximum(norms(score), 1e-12)) ** 2
-            x = x + size * score + jnp.sqrt(2 * size) * z  # eq. 5
-        return Sample(row.a * x + row.b * denoise(x, row.t) + row.c * noise(0))
+    def coefficients(self, grid: Grid) -> Rows:
+        """Rows in data form: the corrections of each place, then its predictor."""
+        alpha, sigma, _, _ = ends(grid)
+        mean, pull = posterior(grid), np.full(grid.n, 2 * self.snr**2)  # η/σ² (eq. 5)
+        correct = np.stack([grid.t[:-1], 1 - pull, pull * alpha, np.sqrt(2 * pull) * sigma])
+        predict = np.stack([grid.t[:-1], mean.of_x, mean.of_x0, np.sqrt(variances(grid, "fixed_small"))])
+        t, a, b, c = np.stack([correct] * self.corrections + [predict], axis=-1).reshape(4, -1)
+        return Rows(t, np.zeros(len(t)), np.ones(len(t)), a, b[:, None], c)
 
 
 class LearnedRow(NamedTuple):
@@ -166,6 +138,12 @@ class LearnedRow(NamedTuple):
     log_small: Column
     log_large: Column
     noisy: Column  # 0 onto the data
+
+
+class Sample(NamedTuple):
+    """A state that is the sample alone."""
+
+    x: State
 
 
 @dataclass(frozen=True)
@@ -211,8 +189,3 @@ def variances(grid: Grid, kind: Variance) -> Column:
     _, sigma, _, sigma1 = ends(grid)
     scale = sigma1 if kind == "fixed_small" else np.where(sigma1 > 0, sigma, 0)
     return scale**2 * (1 - decay(grid) ** 2)  # eq. 2
-
-
-def norms(x: State) -> Float[Array, "batch ..."]:
-    """The length of each row, shaped to multiply it."""
-    return jnp.sqrt((x**2).sum(range(1, x.ndim), keepdims=True))
