@@ -7,11 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.diffusion.constraint import dynamic_threshold, inpaint, static_threshold
 from artifex.diffusion.exact import Mixture
-from artifex.diffusion.grid import Trailing
 from artifex.diffusion.guidance import Pair, apg, autoguidance, cfg, classifier_guidance, guided
-from artifex.diffusion.multistep import DPMSolver
 from artifex.diffusion.schedule import VPLinear
 
 SCHEDULE, T = VPLinear(), 0.4
@@ -93,30 +90,11 @@ def test_projected_guidance_with_its_parallel_part_is_plain_and_without_it_ortho
     assert np.linalg.norm(bounded - plain, axis=1).max() <= 0.1 + 1e-12
 
 
-def test_thresholds_keep_rows_within_the_range():
-    x0 = lambda x, t: 3.0 * x  # noqa: E731
-    np.testing.assert_allclose(static_threshold(x0)(X, T), np.clip(3 * X, -1, 1))
-    found = np.asarray(dynamic_threshold(x0, q=1.0)(X, T))
-    largest = np.maximum(np.abs(3 * np.asarray(X)).max(1, keepdims=True), 1)
-    np.testing.assert_allclose(found, 3 * np.asarray(X) / largest, atol=1e-12)
-    small = lambda x, t: 0.1 * x / jnp.abs(x).max()  # noqa: E731
-    np.testing.assert_allclose(dynamic_threshold(small)(X, T), small(X, T), atol=1e-12)
-
-
-def test_inpainting_ends_with_what_is_known(run):
-    known, mask = jnp.full((16, 2), 0.7), jnp.array([1.0, 0.0])
-    end = run(inpaint(BOTH, known, mask), X, Trailing()(SCHEDULE, 10), DPMSolver())
-    np.testing.assert_allclose(end[:, 0], 0.7, atol=1e-12)
-    assert np.ptp(end[:, 1]) > 0.1
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: cfg(ONE, BOTH, 2.0, interval=(0.5, 0.5)), r"0 <= low < high <= 1, got \(0.5, 0.5\)"),
         (lambda: cfg(ONE, BOTH, 2.0, rescale=1.5), r"expected 'rescale' in \[0, 1\], got 1.5"),
-        (lambda: static_threshold(ONE, 1.0, -1.0), "expected low < high, got 1.0 and -1.0"),
-        (lambda: dynamic_threshold(ONE, q=0.0), "0 < 'q' <= 1, got 0.0"),
     ],
 )
 def test_what_does_nothing_is_refused(make, message):
