@@ -238,7 +238,7 @@ ORDERS = [
     (DEIS(order=3), 3, 3.0),
     (LMS(order=2), 2, 2.0),
     (LMS(order=3), 3, 3.0),
-    (LMS(order=4), 4, 4.0),
+    (LMS(order=4), 4, 3.7),
     (Heun(), 2, 2.0),
     (Heun(slope="velocity"), 2, 2.0),
     (PNDM(), 2, 2.0),

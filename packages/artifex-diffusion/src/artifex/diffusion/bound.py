@@ -41,7 +41,7 @@ class StepTables(NamedTuple):
 class Levels(NamedTuple):
     """Data in equal steps from −1 to 1."""
 
-    count: int
+    n: int
 
 
 def step_tables(schedule: Discrete) -> StepTables:
@@ -89,7 +89,7 @@ def density(x: Data, mean: Data, log_var: Float[Array, "..."]) -> Data:
 
 def log_level(x: Data, mean: Data, log_std: Float[Array, "..."], levels: Levels) -> Data:
     """log of the mass of x's bin in nats, one value per entry (eq. 3)."""
-    half = 1 / (levels.count - 1)
+    half = 1 / (levels.n - 1)
     centred = (x - mean) * jnp.exp(-log_std)
     reach = half * jnp.exp(-log_std)
     # Both ends mirrored to where Φ is small, so that the difference keeps its digits.

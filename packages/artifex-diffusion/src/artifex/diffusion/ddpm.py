@@ -229,7 +229,7 @@ class DDPM(GenerativeModel):
         """The bound's term at each row's step, with the mean held fixed, in nats (eq. 5)."""
         xt, t, prediction = outputs["xt"], outputs["t"], jax.lax.stop_gradient(outputs["prediction"])
         x0 = convert(prediction, self.config.prediction, "x0", xt, t, self.config.schedule)
-        mean, log_var = self._gaussian(x0, xt, t, outputs["fraction"])
+        mean, log_var = self._gaussian(x0, xt, t, outputs.get("fraction"))
         tables = step_tables(self.config.schedule)
         return bound_term(outputs["x0"], xt, mean, log_var, (self._index(t), tables, self._levels()))
 

@@ -24,7 +24,7 @@ from artifex.diffusion.text import TextEncoderConfig
 from artifex.diffusion.transformer import TransformerConfig
 
 Example = tuple[ModelConfig, dict[str, np.ndarray]]
-NETWORK = PerceptronConfig(shape=(4, 4, 1), width=32, depth=1, embed_dim=16)
+NETWORK = PerceptronConfig(shape=(4, 4, 1), width=32, depth=0, embed_dim=16)
 LABELLED = NETWORK.replace(n_classes=2)
 TEN = Discrete(steps=10, beta_start=0.01, beta_end=0.7)
 RANGE = (0.0, 1.0)
@@ -43,7 +43,7 @@ def bars(n: int = 16, *, labelled: bool = False) -> dict[str, np.ndarray]:
 
 def ddpm() -> Example:
     """DDPM of 4 × 4 pictures in ten steps, with a learned variance."""
-    wide = NETWORK.replace(out_channels=2)
+    wide = NETWORK.replace(out_channels=2, depth=1)
     return DDPMConfig(network=wide, schedule=TEN, variance="learned", levels=2, data_range=RANGE), bars()
 
 

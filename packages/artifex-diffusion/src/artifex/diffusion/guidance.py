@@ -32,7 +32,7 @@ from artifex.diffusion.prediction import Condition, Data, Denoise, Denoiser, Tim
 from artifex.diffusion.schedule import Schedule
 
 Scale = Float[Array, ""] | float
-LogProb = Callable[[Array, Array], Array]  # (xt, t) -> log p(y|x_t) of each row
+LogProb = Callable[[Array, Time], Array]  # (xt, t) -> log p(y|x_t) of each row
 
 
 class Pair(NamedTuple):

@@ -148,14 +148,14 @@ class GuidedDiffusion(GenerativeModel):
         given = given if self.deterministic else drop_labels(config, given, rngs)
         outputs = GuidedOutputs(**corrupt(self.denoiser(dropout), x0, UniformTimes(), rngs, given))
         if config.guide == "classifier":
-            outputs |= {"y": y, "logits": self.logits(outputs["xt"], outputs["t"])}
+            outputs["y"], outputs["logits"] = y, self.logits(outputs["xt"], outputs["t"])
         return outputs
 
     def loss_fn(self, batch: Batch, outputs: GuidedOutputs) -> GuidedLosses:
         """The error of the prediction, and the classifier's cross-entropy (eq. 3)."""
         losses = weighted_loss(self.denoiser(), outputs, self.config.weight, batch)
         entropy = jnp.zeros_like(losses["loss"])
-        if self.config.guide == "classifier":
+        if "logits" in outputs and "y" in outputs:
             entropy, _ = masked_mean(-log_likelihood(outputs["logits"], outputs["y"]), batch)
         return GuidedLosses(
             loss=losses["loss"] + entropy, error=losses["error"], cross_entropy=entropy, weight=losses["weight"]
@@ -185,7 +185,7 @@ class GuidedDiffusion(GenerativeModel):
         config, denoiser = self.config, self.denoiser()
         if config.guide == "labels":
             given = labels(config, y, n)
-            if y is None:
+            if y is None or given is None:
                 return lambda xt, t: denoiser(xt, t, given)
             null = jnp.full_like(given, config.network.n_classes)
             return labelled_cfg(denoiser, (given, null), scale, interval=config.interval, rescale=config.rescale)

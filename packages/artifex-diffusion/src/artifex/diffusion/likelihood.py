@@ -124,7 +124,7 @@ def _slope(denoise: Denoise, x: Data, divergence: str, rngs: nnx.Rngs | None) ->
         )
 
     def slope(y: Data, at: Stage) -> tuple[Data, PerRow]:
-        x0, push = jax.linearize(lambda y: denoise(at.alpha * y, at.t), y)
+        x0, push = jax.linearize(lambda y: denoise(at.alpha * y, jnp.asarray(at.t)), y)
         trace = jax.vmap(lambda v: over_event(v * push(v)))(directions).sum(0)  # eq. 4
         return y - x0, trace - d
 

@@ -42,6 +42,7 @@ from artifex.diffusion.solver import (
     refuse_no_signal,
 )
 
+FEW = 15  # with fewer steps than this, the last ones extrapolate too far
 Nodes = Float[np.ndarray, " place"]
 Weights = Float[np.ndarray, " value"]
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
@@ -95,12 +96,11 @@ class UniPC(Linear, Config, tag="unipc"):
     def coefficients(self, grid: Grid) -> Rows:
         """Rows of the corrector of the last step and the predictor of the next."""
         weights, scale = np.zeros((grid.n, 4)), kept(grid)
-        orders = np.minimum(ramp(grid, self.order), grid.n - np.arange(grid.n))
-        for i in range(grid.n):
-            order = usable(grid, i, int(orders[i]))
+        orders = data_orders(grid, self.order)
+        for i, order in enumerate(orders):
             weights[i, :order] += unified(grid, i, order, self.variant).predictor
             if i and self.corrector:
-                before = unified(grid, i - 1, usable(grid, i - 1, int(orders[i - 1])), self.variant)
+                before = unified(grid, i - 1, orders[i - 1], self.variant)
                 change = before.corrector.copy()
                 change[1:] -= before.predictor
                 weights[i, : len(change)] += scale[i] * change
@@ -124,8 +124,7 @@ class DEIS(Linear, Config, tag="deis"):
         weights = np.zeros((grid.n, 3))
         orders = ramp(grid, self.order)
         for i in range(grid.n):
-            # With few steps the last ones extrapolate too far.
-            order = min(orders[i], grid.n - i) if grid.n < 15 else orders[i]
+            order = min(orders[i], grid.n - i) if grid.n < FEW else orders[i]
             weights[i, :order] = noise_weights(grid, i, order)
         return noise_rows(grid, weights)
 
@@ -195,7 +194,7 @@ def ramp(grid: Grid, order: int) -> Int[np.ndarray, " row"]:
 def data_orders(grid: Grid, order: int) -> list[int]:
     """The order of each step in data form: 1 onto σ = 0, falling before the end of a grid of few steps."""
     orders = ramp(grid, order)
-    if grid.n < 15:
+    if grid.n < FEW:
         orders = np.minimum(orders, grid.n - np.arange(grid.n))
     return [usable(grid, i, int(o)) for i, o in enumerate(orders)]
 

@@ -1,7 +1,7 @@
 """A residual perceptron for vectors and small pictures.
 
     e = a(W₂ a(W₁ [sin, cos](c) + b₁) + b₂) + E_y               noise level and class                            (1)
-    h_0 = W x + b,   h_l = h_{l−1} + V_l a((1 + s_l) ⊙ n(U_l h_{l−1}) + m_l),   (s_l, m_l) = M_l e               (2)
+    h_0 = W x + W_e e + b,   h_l = h_{l−1} + V_l a((1 + s_l) ⊙ n(U_l h_{l−1}) + m_l),   (s_l, m_l) = M_l e           (2)
     F = W' a(n(h_L)) + b'                                                                                        (3)
 with a SiLU, n a layer normalisation without weights, and V_l zero at first, so that every block begins as the identity.
 
@@ -94,6 +94,7 @@ class Trunk(nnx.Module):
     def __init__(self, config: PerceptronConfig, *, rngs: nnx.Rngs) -> None:
         self.embed = Embedding(config, rngs=rngs)
         self.into = linear(math.prod(config.shape), config.width, rngs=rngs)
+        self.aside = nnx.Linear(config.embed_dim, config.width, use_bias=False, kernel_init=lecun_normal(), rngs=rngs)
         self.blocks = nnx.List(Block(config.width, config.embed_dim, rngs=rngs) for _ in range(config.depth))
 
     def __call__(
@@ -101,7 +102,7 @@ class Trunk(nnx.Module):
     ) -> Vector:
         """What the last layer sees."""
         e = self.embed(c, y)
-        h = self.into(xt.reshape(len(xt), -1))
+        h = self.into(xt.reshape(len(xt), -1)) + self.aside(e)
         for block in self.blocks:
             h = block(h, e)
         return jax.nn.silu(normalised(h))

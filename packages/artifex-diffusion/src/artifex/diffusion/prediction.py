@@ -39,7 +39,7 @@ Data = Float[Array, "batch *event"]
 Time = Float[Array, " batch"] | Float[Array, ""] | float
 Condition = Shaped[Array, "batch *condition"]
 Prediction = Literal["x0", "eps", "v", "velocity", "score"]
-Denoise = Callable[[Array, Array], Array]  # (xt, t) -> x0, what solvers consume and guidance maps
+Denoise = Callable[[Array, Time], Array]  # (xt, t) -> x0, what solvers consume and guidance maps
 NO_SIGNAL = 1e-8  # an α below it leaves nothing of the data
 
 

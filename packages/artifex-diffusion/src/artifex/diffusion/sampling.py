@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from artifex.core.data.spec import DataSpec
@@ -92,7 +92,7 @@ def labels(config: Labelled, y: Any, n: int) -> Condition | None:
     y = jnp.asarray(y)
     if y.ndim and y.shape[0] != n:
         raise ValueError(f"{where}: expected one 'y' a sample, so {n}, got {y.shape[0]}. Or give one for all.")
-    if not isinstance(y, jax.core.Tracer) and y.size and not 0 <= int(y.min()) <= int(y.max()) < n_classes:
+    if not isinstance(y, Tracer) and y.size and not 0 <= int(y.min()) <= int(y.max()) < n_classes:
         raise ValueError(
             f"{where}: expected 'y' in 0 … {n_classes - 1}, got {int(y.min())} … {int(y.max())}. "
             "Set model.network.n_classes to the number of classes."
@@ -125,7 +125,7 @@ def labelled_denoiser(
     if guidance is None:
         return lambda xt, t: denoiser(xt, t, given)
     where = type(config).__name__
-    if y is None:
+    if y is None or given is None:
         raise ValueError(f"{where}: expected 'y' beside 'guidance', got none. Without labels leave guidance out.")
     if config.label_dropout == 0:
         raise ValueError(

@@ -235,22 +235,22 @@ class RK4(Linear, Config, tag="rk4"):
     def coefficients(self, grid: Grid) -> Rows:
         """Four rows a step."""
         refuse_no_signal("rk4", grid)
-        rows: list[tuple[Place, Place, list[float]]] = []
+        rows: list[tuple[Place, Place, tuple[float, ...]]] = []
         for i in range(grid.n):
             here, there = place(grid, i), place(grid, i + 1)
             if there.sigma == 0:
                 # From λ to ∞ the exact flow of a constant D ends in D: x/α + (D − x/α).
-                rows.append((here, there, [1.0, 0, 0, 0]))
+                rows.append((here, there, (1.0, 0, 0, 0)))
                 continue
             middle = place_at(grid, math.sqrt(here.sigma / here.alpha * there.sigma / there.alpha), "rk4")
             h = math.log(here.sigma * there.alpha / (here.alpha * there.sigma))
             rows += [
-                (here, middle, [h / 2, 0, 0, 0]),
-                (middle, middle, [h / 2, -h / 2, 0, 0]),
-                (middle, there, [h, -h / 2, 0, 0]),
-                (there, there, [h / 6, -4 * h / 6, 2 * h / 6, h / 6]),
+                (here, middle, (h / 2, 0, 0, 0)),
+                (middle, middle, (h / 2, -h / 2, 0, 0)),
+                (middle, there, (h, -h / 2, 0, 0)),
+                (there, there, (h / 6, -4 * h / 6, 2 * h / 6, h / 6)),
             ]
-        alpha0, alpha1 = (np.array([row[k].alpha for row in rows]) for k in (0, 1))
+        alpha0, alpha1 = np.array([(here.alpha, there.alpha) for here, there, _ in rows]).T
         b = alpha1[:, None] * np.array([row[2] for row in rows])
         return Rows(np.array([row[0].t for row in rows]), -1 / alpha0, np.ones(len(rows)), alpha1 / alpha0, b)
 

@@ -107,7 +107,8 @@ class LogNormalTimes(Config, tag="log_normal"):
 
     def __call__(self, rngs: nnx.Rngs, n: int, schedule: Schedule) -> PerRow:
         """n times, one a row."""
-        return schedule.inverse_log_snr(-2 * (self.mean + self.std * noise.normal(rngs, (n,))))
+        log_sigma = self.mean + self.std * noise.normal(rngs, (n,))
+        return jnp.asarray(schedule.inverse_log_snr(-2 * log_sigma))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ class SigmoidWeight(Config, tag="sigmoid"):
 
     def log_weight(self, t: PerRow, schedule: Schedule) -> PerRow:
         """log w(t)."""
-        log_snr = schedule.log_snr(t)
+        log_snr = jnp.asarray(schedule.log_snr(t))
         return log_snr + jax.nn.log_sigmoid(self.bias - log_snr)
 
 
