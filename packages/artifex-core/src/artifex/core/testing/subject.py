@@ -80,10 +80,10 @@ class Subject:
         return Trained(before, trainer.model(), rows)
 
     def losses(
-        self, batch: Mapping[str, Any], seed: int = 0, *, jit: bool = True, train: bool = False
+        self, batch: Mapping[str, Any], seed: int = 0, *, jit: bool = True, train: bool = False, of: Any = None
     ) -> dict[str, Any]:
-        """Loss terms of every objective on a batch, with fixed noise."""
-        layout, arrays = flatten(self.build())
+        """Loss terms of every objective on a batch, with fixed noise, of a new model or of the one given."""
+        layout, arrays = flatten(self.build() if of is None else of)
 
         def run(arrays: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
             terms: dict[str, Any] = {}
