@@ -11,11 +11,13 @@ from flax import nnx
 from artifex.core import create_model
 from artifex.core.data.spec import DataSpec
 from artifex.core.leaves import flatten, merge
+from artifex.core.training.objective import StepContext
 from artifex.diffusion.autoencoder_kl import AutoencoderKL, judge_loss
 from artifex.diffusion.discriminator import deceived, hinge
 from artifex.diffusion.examples import autoencoder_kl
 
-CONFIG, BATCH = autoencoder_kl()
+CONFIG, ARRAYS = autoencoder_kl()
+BATCH = {"x": jnp.asarray(ARRAYS["x"])}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def losses(model):
     @jax.jit
     def run(arrays, step):
         m = merge(layout, arrays)
-        outputs = m(jnp.asarray(BATCH["x"]), rngs=nnx.Rngs(0))
+        outputs = m(BATCH["x"], rngs=nnx.Rngs(0))
         return outputs, m.loss_fn(BATCH, outputs, step=step)
 
     return lambda step: jax.device_get(run(arrays, jnp.asarray(step)))
@@ -53,7 +55,7 @@ def test_the_weight_balances_the_gradients_of_the_last_kernel(model, losses):
     _, terms = losses(5)
 
     def picture(k):
-        return merge(layout, {**arrays, kernel: k})(jnp.asarray(BATCH["x"]), rngs=nnx.Rngs(0))["reconstruction"]
+        return merge(layout, {**arrays, kernel: k})(BATCH["x"], rngs=nnx.Rngs(0))["reconstruction"]
 
     def error(k):
         return jnp.abs(BATCH["x"] - picture(k)).sum((1, 2, 3)).mean()
@@ -74,7 +76,7 @@ def test_the_judgement_joins_at_its_step():
     @jax.jit
     def run(arrays, step):
         m = merge(layout, arrays)
-        return m.loss_fn(BATCH, m(jnp.asarray(BATCH["x"]), rngs=nnx.Rngs(0)), step=step)
+        return m.loss_fn(BATCH, m(BATCH["x"], rngs=nnx.Rngs(0)), step=step)
 
     before, after = (run(arrays, jnp.asarray(step)) for step in (2, 3))
     plain = before["reconstruction"] + 1e-6 * before["kl"]
@@ -89,7 +91,7 @@ def test_hinge_is_zero_beyond_the_margin_and_linear_within():
 
 
 def test_the_discriminator_judges_each_row_by_itself(model):
-    x = jnp.asarray(BATCH["x"])
+    x = BATCH["x"]
     judge = jax.jit(model.discriminator.__call__)
     np.testing.assert_allclose(judge(x)[0], judge(x.at[1:].add(5.0))[0], rtol=1e-6)
 
@@ -97,11 +99,13 @@ def test_the_discriminator_judges_each_row_by_itself(model):
 def test_the_discriminators_loss_moves_no_autoencoder(model):
     layout, arrays = flatten(model)
 
-    class Here:
-        step, rngs = jnp.asarray(5), nnx.Rngs(0)
-
     kernel = "coder/decoder/out/kernel"
-    slope = jax.grad(lambda k: judge_loss(merge(layout, {**arrays, kernel: k}), BATCH, Here)["loss"])(arrays[kernel])
+
+    def loss(k):
+        here = StepContext(jnp.asarray(5), 10, nnx.Rngs(0))
+        return judge_loss(merge(layout, {**arrays, kernel: k}), BATCH, here)["loss"]
+
+    slope = jax.jit(jax.grad(loss))(arrays[kernel])
     assert float(jnp.abs(slope).max()) == 0
 
 

@@ -37,10 +37,10 @@ def test_the_type_that_is_asked_for_is_built(model):
 def test_it_predicts_noise_and_variance_in_the_channels_of_the_picture(model):
     outputs = jax.jit(lambda x, y: model(x, y, rngs=nnx.Rngs(0)))(jnp.asarray(BATCH["x"]), jnp.asarray(BATCH["y"]))
     said = model.diffusion.network(outputs["xt"], jnp.round(10 * outputs["t"]) - 1, jnp.asarray(BATCH["y"]))
-    kept = np.asarray(outputs["prediction"] == said[..., :1]).reshape(16, -1).all(1)
+    kept = (np.abs(outputs["prediction"] - said[..., :1]) < 1e-4).reshape(16, -1).all(1)
     # Rows whose class was left out have another prediction.
     assert 10 <= kept.sum() <= 16
-    np.testing.assert_allclose(outputs["fraction"][kept], 0.5 * (said[..., 1:][kept] + 1), atol=1e-6)
+    np.testing.assert_allclose(outputs["fraction"][kept], 0.5 * (said[..., 1:][kept] + 1), atol=1e-4)
 
 
 def test_guidance_of_one_is_no_guidance_and_others_are_felt(model):
