@@ -44,7 +44,7 @@ def test_blocks_begin_as_the_identity():
     network, without = (Perceptron(SMALL.replace(depth=depth), rngs=nnx.Rngs(0)) for depth in (2, 0))
     without.out.kernel.set_value(network.out.kernel[...])
     np.testing.assert_allclose(network(XT, C, Y), without(XT, C, Y), rtol=1e-6)
-    network.trunk.blocks[0].out.kernel.set_value(jnp.full((8, 8), 0.1))
+    network.trunk.blocks[0].out.kernel.set_value(jnp.eye(8))
     assert np.abs(network(XT, C, Y) - without(XT, C, Y)).max() > 1e-4
 
 
