@@ -142,7 +142,7 @@ def test_guidance_is_affine_in_its_scale(tiny):
     z = jax.random.normal(jax.random.key(1), (1, 4, 4, 2))
     run = compiled(tiny, lambda m, w: m.guided(jnp.asarray(PROMPT), None, w)(z, jnp.asarray(0.5)))
     at = [np.asarray(run(jnp.asarray(w))) for w in (0.0, 1.0, 3.0)]
-    plain = np.asarray(tiny.guided(jnp.asarray(PROMPT), None, 1.0)(z, jnp.asarray(0.5)))
+    plain = compiled(tiny, lambda m, z: m.guided(jnp.asarray(PROMPT), None, 1.0)(z, jnp.asarray(0.5)))(z)
     np.testing.assert_allclose(at[1], plain, atol=1e-6)
     np.testing.assert_allclose(at[2], at[0] + 3 * (at[1] - at[0]), atol=1e-5)
 

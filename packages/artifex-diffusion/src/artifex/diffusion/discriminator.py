@@ -4,7 +4,8 @@
     L = ½ E[max(0, 1 − ℓ(x)) + max(0, 1 + ℓ(x̂))]        of the network, the hinge loss                            (2)
     G = −E[ℓ(x̂)]                                          of what it judges                                        (3)
 
-Differs: [1] normalises over the batch; here it is over groups of channels, so that rows do not see each other.
+Differs: [1] normalises over the batch, here a row normalises over itself, so that rows do not see each other; the last
+layer has no bias, whose gradient would be 0 as long as all logits lie within the margins of eq. 2.
 
 References:
     [1] Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, arXiv:1611.07004
@@ -12,6 +13,8 @@ References:
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +34,11 @@ class Discriminator(nnx.Module):
     def __init__(self, channels: int, widths: tuple[int, ...], *, rngs: nnx.Rngs) -> None:
         ins, outs = (channels, *widths), (*widths, 1)
         strides = (*[2] * (len(widths) - 1), 1, 1)
+        biased = (*[True] * len(widths), False)
+        options: dict[str, Any] = {"padding": PAD, "kernel_init": normal(0.02), "bias_init": zeros, "rngs": rngs}
         self.layers = nnx.List(
-            nnx.Conv(i, o, (4, 4), strides=s, padding=PAD, kernel_init=normal(0.02), bias_init=zeros, rngs=rngs)
-            for i, o, s in zip(ins, outs, strides, strict=True)
+            nnx.Conv(i, o, (4, 4), strides=stride, use_bias=bias, **options)
+            for i, o, stride, bias in zip(ins, outs, strides, biased, strict=True)
         )
         self.norms = nnx.List(nnx.GroupNorm(width, num_groups=1, rngs=rngs) for width in widths[1:])
 
