@@ -126,6 +126,11 @@ def test_data_that_do_not_fit_are_refused(model, spec, message):
         model.check_data(spec)
 
 
+def test_a_discriminator_that_leaves_no_patch_is_refused():
+    with pytest.raises(ValueError, match=r"leave a patch of \(4, 4\), got \(4, 4, 4\)"):
+        CONFIG.replace(discriminator_widths=(4, 4, 4))
+
+
 def test_negative_weights_are_refused():
     with pytest.raises(ValueError, match="'kl_weight', 'adversarial_weight' and 'adversarial_start' >= 0"):
         CONFIG.replace(kl_weight=-1.0)

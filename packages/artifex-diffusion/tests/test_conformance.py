@@ -6,11 +6,19 @@ import pytest
 
 from artifex.core.testing.plugin import parametrize_model
 
-NAMES = ("ncsn", "ddpm", "ddim", "score_sde", "guided_diffusion", "edm", "flow_matching")
+NAMES = ("ncsn", "ddpm", "ddim", "score_sde", "guided_diffusion", "edm", "flow_matching", "dit")
+# Networks of convolutions take a minute or two of compiling each; beside these checks their own test files are the
+# fast siblings.
+HEAVY = ("latent_diffusion", "autoencoder_kl", "stable_diffusion")
+QUICK = ("record", "build", "mask")
 
 
 def _cases() -> list[pytest.param]:
-    return [case for name in NAMES for case in parametrize_model(name).args[1]]
+    cases = [case for name in NAMES for case in parametrize_model(name).args[1]]
+    for case in (case for name in HEAVY for case in parametrize_model(name).args[1]):
+        quick = str(case.id).endswith(QUICK)
+        cases.append(case if quick else pytest.param(*case.values, id=case.id, marks=(*case.marks, pytest.mark.slow)))
+    return cases
 
 
 @pytest.mark.parametrize("conformance", _cases())
