@@ -60,8 +60,8 @@ class AutoencoderKLConfig(ModelConfig):
         sides = [patches_of(side, self.discriminator_widths) for side in self.coder.shape[:2]]
         if self.adversarial_weight and min(sides) < 1:
             raise ValueError(
-                f"AutoencoderKLConfig: expected 'discriminator_widths' that leave a patch of "
-                f"{self.coder.shape[:2]}, got {self.discriminator_widths}. All but the last halve the sides; take fewer."
+                f"AutoencoderKLConfig: expected 'discriminator_widths' that leave a patch of {self.coder.shape[:2]}, "
+                f"got {self.discriminator_widths}. All but the last halve the sides; take fewer."
             )
 
 
