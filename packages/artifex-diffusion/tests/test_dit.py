@@ -43,6 +43,17 @@ def test_it_predicts_noise_and_variance_in_the_channels_of_the_picture(model):
     np.testing.assert_allclose(outputs["fraction"][kept], 0.5 * (said[..., 1:][kept] + 1), atol=1e-4)
 
 
+def test_the_error_is_that_of_the_noise(model):
+    x, y = jnp.asarray(BATCH["x"]), jnp.asarray(BATCH["y"])
+    outputs = jax.jit(lambda x, y: model(x, y, rngs=nnx.Rngs(0)))(x, y)
+    alpha_bar = np.cumprod(1 - np.linspace(0.01, 0.7, 10))[np.round(10 * np.asarray(outputs["t"])).astype(int) - 1]
+    alpha, sigma = (np.sqrt(a).reshape(-1, 1, 1, 1) for a in (alpha_bar, 1 - alpha_bar))
+    eps = (np.asarray(outputs["xt"]) - alpha * np.asarray(outputs["x0"])) / sigma
+    error = ((np.asarray(outputs["prediction"]) - eps) ** 2).mean()
+    # ε from x_t and x₀ in float32, divided by σ ≥ 0.1.
+    assert float(model.loss_fn({"x": x}, outputs)["error"]) == pytest.approx(error, rel=1e-4)
+
+
 def test_guidance_of_one_is_no_guidance_and_others_are_felt(model):
     draw = lambda **given: np.asarray(model.sample(4, rngs=nnx.Rngs(0), y=BATCH["y"][:4], **given))  # noqa: E731
     plain, one, four = draw(), draw(guidance=1.0), draw(guidance=4.0)
