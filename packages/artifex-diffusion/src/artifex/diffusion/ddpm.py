@@ -5,7 +5,8 @@
     p(x_{i−1}|x_i) = N(mean of q(x_{i−1}|x_i, x₀ = D(x_i)), v I)                                                 (3)
     v: β̃_i (fixed_small), β_i (fixed_large), or learned between their logs [2]                                   (4)
     L_hybrid  = L_simple + 0.001 L_vlb, L_vlb = T · E KL_i with the mean held fixed [2]                          (5)
-`improved_ddpm` is the preset of [2]: cosine schedule, learned variance, L_hybrid.
+`improved_ddpm` is the preset of [2]: cosine schedule, learned variance, L_hybrid, and estimates of x₀ clipped while
+sampling, because the last step of that schedule divides errors of ε by √(1 − β) = 0.03.
 
 Differs: L_simple is a mean over entries, as all published code has it; L_vlb is in nats an entry, where the code of [2]
 has bits (a factor of log 2); the average of the weights (0.9999 in [1]) is the trainer's, TrainerConfig.ema_decay.
@@ -109,9 +110,10 @@ class DDPMOutputs(DenoisingOutputs, total=False):
 
 
 def improved_ddpm(network: AnyNetwork, **changes: Any) -> DDPMConfig:
-    """The preset of [2]: cosine schedule, learned variance, L_hybrid."""
+    """The preset of [2]: cosine schedule, learned variance, L_hybrid, clipped estimates of x₀."""
     wide = network.replace(out_channels=2 * network.shape[-1])
-    return DDPMConfig(**{"network": wide, "schedule": Discrete(rule="cosine"), "variance": "learned", **changes})
+    preset = {"schedule": Discrete(rule="cosine"), "variance": "learned", "clip_x0": True}
+    return DDPMConfig(**{"network": wide, **preset, **changes})
 
 
 class DDPM(GenerativeModel):
