@@ -24,6 +24,10 @@ Class = TypeVar("Class", bound=type)
 
 # What to install for a name of our own whose distribution is missing. A test keeps it equal to the packages.
 FIRST_PARTY = {
+    "artifex-diffusion": (
+        "ncsn", "ddpm", "ddim", "score_sde", "guided_diffusion", "stable_diffusion",
+        "autoencoder_kl", "latent_diffusion", "edm", "flow_matching", "dit",
+    ),
     "artifex-flow": (
         "iaf", "realnvp", "realnvp_image", "maf", "cnf", "glow", "neural_spline", "conditional_flow", "circular_nsf",
     ),

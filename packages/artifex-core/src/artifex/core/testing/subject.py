@@ -95,9 +95,9 @@ class Subject:
         """The first row of the batch, which counts."""
         return {**{name: x[:1] for name, x in self.batch.items()}, "mask": np.ones(1, np.float32)}
 
-    def losses(self, batch: Mapping[str, Any], *, jit: bool = True) -> dict[str, Any]:
-        """Loss terms of every objective on a batch, with fixed noise, in evaluation mode."""
-        _, arrays = flatten(self.build())
+    def losses(self, batch: Mapping[str, Any], *, jit: bool = True, of: Any = None) -> dict[str, Any]:
+        """Loss terms of every objective on a batch, with fixed noise, of a new model or of `of`, in evaluation mode."""
+        _, arrays = flatten(self.build() if of is None else of)
         run = self._compiled_losses if jit else self._losses
         return run(arrays, jax.tree.map(jax.numpy.asarray, dict(batch)), jax.random.key(0))
 
