@@ -22,6 +22,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "augment": "ADA DiffAugment",
     "cgan": "CGAN CGANConfig",
     "cyclegan": "CycleGAN CycleGANConfig",
     "dcgan": "DCGAN DCGANConfig",
@@ -31,6 +32,7 @@ _HOME = {
     "pix2pix": "Pix2Pix Pix2PixConfig",
     "projection_gan": "ProjectionGAN ProjectionGANConfig",
     "r3gan": "R3GAN R3GANConfig ResidualNetworks",
+    "stylegan3": "StyleGAN3T StyleGAN3TConfig StyleGAN3R StyleGAN3RConfig",
     "wgan": "WGAN WGANConfig",
     "wgan_gp": "WGANGP WGANGPConfig",
 }

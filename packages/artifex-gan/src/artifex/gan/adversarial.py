@@ -3,11 +3,11 @@
     z ~ p(z),  x̃ = G(z)                                                                                         (1)
     critic     lower  mean ℓ_D(D(x), D(sg x̃)) + Σ penalties      over the parameters of D                      (2)
     generator  lower  mean ℓ_G(D(x), D(x̃))                       over the parameters of G                      (3)
-sg stops the gradient. With `critic_steps` = n and feed "split", each of n critic updates sees a part of the batch of its
-own, and the generator the rows 0, n, 2n, …, as many as one critic update does. A model of this kind has
+sg stops the gradient. With `critic_steps` = n and feed "split", each of n critic updates sees a part of the batch of
+its own, and the generator the rows 0, n, 2n, …, as many as one critic update does. A model of this kind has
 
     generator(z, y=None) -> x     discriminator(x, y=None) -> logits     latent(n, rngs) -> z     game(ctx) -> Game
-where y is left out unless the model names it in `conditions`. Both see data scaled to [−1, 1] (see `Scale`).
+where y is left out unless the model names it in `conditions`. Both see data scaled to [−1, 1] (see `to_unit`).
 
 References:
     [1] Goodfellow et al., Generative Adversarial Networks, 2014, arXiv:1406.2661
@@ -51,6 +51,7 @@ class Game(NamedTuple):
     penalties: tuple[Penalty, ...] = ()  # terms of the critic's loss
     augment: Augment = unchanged  # of everything that the critic sees; penalties look through it
     observe: Callable[[Logits], None] = lambda logits: None  # is told the real logits of the critic's pass
+    matching: Mapping[str, Callable[[Data, Data], PerRow]] = {}  # (real, fake) -> terms of the generator's loss
 
 
 class GANOutputs(TypedDict):
@@ -70,6 +71,7 @@ class GANLosses(TypedDict, total=False):
     r2: Float[Array, ""]
     gradient_penalty: Float[Array, ""]
     lecam: Float[Array, ""]
+    l1: Float[Array, ""]
     weight: Float[Array, ""]
 
 
@@ -90,9 +92,9 @@ class Player(Protocol):
         ...
 
 
-def standing(ctx: StepContext | None, rngs: nnx.Rngs) -> StepContext:
-    """The given context, or that of the first step."""
-    return StepContext(jnp.zeros((), jnp.int32), 1, rngs) if ctx is None else ctx
+def first_step(rngs: nnx.Rngs) -> StepContext:
+    """The context of a pass outside of training."""
+    return StepContext(jnp.zeros((), jnp.int32), 1, rngs)
 
 
 def streams(rngs: nnx.Rngs) -> tuple[nnx.Rngs, nnx.Rngs, nnx.Rngs]:
@@ -116,7 +118,7 @@ def conditions_of(model: Player, batch: Batch) -> dict[str, Array]:
 def play(model: Any, x: Data, rngs: nnx.Rngs, **given: Condition) -> GANOutputs:
     """Fakes and the logits of both (eq. 1); `x` as the data hold it."""
     latents, augments, _ = streams(rngs)
-    augment = augmentation(model.game(standing(None, rngs)), augments)
+    augment = augmentation(model.game(first_step(rngs)), augments)
     fake = model.generator(model.latent(len(x), latents), **given)
     real = to_unit(x, model.config.range)
     logits = [model.discriminator(augment(rows), **given) for rows in (real, fake)]
@@ -171,11 +173,12 @@ def generator_loss(model: Any, batch: Batch, ctx: StepContext) -> Losses:
     game = model.game(ctx)
     latents, augments, _ = streams(ctx.rngs)
     augment = augmentation(game, augments)
-    fake = model.discriminator(augment(model.generator(model.latent(len(batch["x"]), latents), **given)), **given)
-    real = fake
-    if game.loss.paired:
-        real = model.discriminator(augment(to_unit(batch["x"], model.config.range)), **given)
-    return summed(by_row(game.loss.generator(real, fake)), {}, batch)
+    real = to_unit(batch["x"], model.config.range)
+    fake = model.generator(model.latent(len(real), latents), **given)
+    logits_fake = model.discriminator(augment(fake), **given)
+    logits_real = model.discriminator(augment(real), **given) if game.loss.paired else logits_fake
+    terms = {name: match(real, fake) for name, match in game.matching.items()}
+    return summed(by_row(game.loss.generator(logits_real, logits_fake)), terms, batch)
 
 
 def game_losses(model: Any, batch: Batch, outputs: GANOutputs, ctx: StepContext) -> GANLosses:
@@ -188,8 +191,9 @@ def game_losses(model: Any, batch: Batch, outputs: GANOutputs, ctx: StepContext)
     critic = still_critic(model, augmentation(game, augments), given)
     terms = penalty_terms(game, critic, rows, StepContext(ctx.step, ctx.steps, penalties))
     sums = summed(by_row(game.loss.critic(*logits)), terms, batch)
-    loss, _ = masked_mean(by_row(game.loss.generator(*logits)), batch)
-    return GANLosses(**{**sums, "critic": sums["loss"], "loss": loss})
+    matched = {name: match(*rows) for name, match in game.matching.items()}
+    generator = summed(by_row(game.loss.generator(*logits)), matched, batch)
+    return GANLosses(**{**sums, "critic": sums["loss"], **generator})
 
 
 def adversarial(

@@ -5,12 +5,12 @@
     gradient_penalty λ (‖∇D(x̂)‖ − 1)²,  x̂ = u x + (1 − u) x̃, u ~ U(0, 1) for each row, or x̂ = x  [2]           (3)
     lecam            λ ((D(x) − α_f)² + (D(x̃) − α_r)²), α the running means of D(x̃) and D(x)  [3]              (4)
     path_length      λ (‖J_wᵀ y‖ − a)²,  y ~ N(0, I) / √(number of pixels), a its running mean  [4]              (5)
-Squares are sums over the entries of an example, never means: a mean would be another γ. Values are float32, one for each
-row. A penalty of `every` = n acts on the steps 0, n, 2n, … and counts n times there.
+Squares are sums over the entries of an example, never means: a mean would be another γ. Values are float32, one for
+each row. A penalty of `every` = n acts on the steps 0, n, 2n, … and counts n times there.
 
 Differs:
-    [5] makes a lazy penalty an optimizer pass of its own, with learning rate and moments rescaled by n / (n + 1); here it
-    is a term of the critic's loss, so one pass sees both.
+    [5] makes a lazy penalty an optimizer pass of its own, with learning rate and moments rescaled by n / (n + 1); here
+    it is a term of the critic's loss, so one pass sees both.
 
 References:
     [1] Mescheder, Geiger & Nowozin, Which Training Methods for GANs do actually Converge?, 2018, arXiv:1801.04406
