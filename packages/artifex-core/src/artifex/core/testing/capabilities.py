@@ -4,6 +4,7 @@ autoencoder   training brings decode(encode(x)) nearer to x
 bijective     inverse(forward(x)) = x, and log_det = log |det ∂z/∂x| by autodiff                             (1)
 conditional   loss and samples follow the condition
 likelihood    ∫ exp(log_prob) dx = 1                                                                         (2)
+translator    each translation follows its own source, and no other row's
 """
 
 from __future__ import annotations
@@ -106,9 +107,30 @@ def check_bijective(s: Subject) -> None:
     close(back, -log_det, 1e-4, "the directions' log_dets do not add up to 0")
 
 
+def check_translator(s: Subject) -> None:
+    """Another source in row 0 changes the translation of row 0 and no other, and translations have the data's shape."""
+    layout, arrays = flatten(s.trained.after)
+
+    def translated(source: jax.Array) -> np.ndarray:
+        return np.asarray(run(arrays, source, jax.random.key(0)))
+
+    @jax.jit
+    def run(arrays: Any, source: jax.Array, key: jax.Array) -> jax.Array:
+        model = merge(layout, arrays)
+        model.eval()
+        return model.translate(source, rngs=RowRngs(key))
+
+    source = jnp.asarray(s.batch[s.trained.after.conditions[0]])
+    before, after = translated(source), translated(source.at[0].set(source[-1]))
+    expect(before.shape == s.batch["x"].shape, f"translations of shape {before.shape}, data {s.batch['x'].shape}")
+    expect(not np.array_equal(before[0], after[0]), "a translation ignores its source")
+    close(after[1:], before[1:], 1e-5, "a translation looks at other rows")
+
+
 BY_CAPABILITY: dict[str, Callable[[Subject], None]] = {
     "autoencoder": check_autoencoder,
     "bijective": check_bijective,
     "conditional": check_conditional,
     "likelihood": check_likelihood,
+    "translator": check_translator,
 }
