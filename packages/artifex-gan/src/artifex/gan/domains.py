@@ -2,8 +2,8 @@
 
     paired     row i holds x_i and y_i
     unpaired   row k of n_x n_y holds x_i and y_j, (i, j) = divmod(k, n_y)                                       (1)
-An epoch of unpaired data is every pair once, in a random order, so that both kinds are drawn independently and uniformly;
-where that would be more than 2²² rows, n_y of (1) is the part of the sources that fits, another one for each row.
+An epoch of unpaired data is every pair once, in a random order, so that both kinds are drawn independently and
+uniformly; where that would be more than 2²² rows, each x meets as many sources as fit, other ones for each x.
 
 References:
     [1] Zhu et al., Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593

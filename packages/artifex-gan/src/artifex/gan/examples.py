@@ -72,7 +72,7 @@ def projection_gan() -> Example:
 
 def r3gan() -> Example:
     """An R3GAN of 8 × 8 pictures."""
-    networks = ResidualNetworks(widths=(8, 8), blocks=1, group_width=4)
+    networks = ResidualNetworks(widths=(8, 8), blocks=1, expansion=1, group_width=4)
     return R3GANConfig(shape=(8, 8, 1), z_dim=4, networks=networks), pictures()
 
 

@@ -54,7 +54,7 @@ from artifex.gan.translators import (
     one_source_each,
 )
 
-Features = list[Pictures]  # of the layers of a critic; the last holds the logits
+Features = list[Float[Array, "batch ..."]]  # of the layers of a critic; the last holds the logits
 MAX_WIDTH = 8  # channels of a critic, in widths
 
 

@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -65,7 +66,7 @@ class ResnetTranslator(nnx.Module):
     def __init__(self, channels: tuple[int, int], width: int, sizes: tuple[int, int], *, rngs: nnx.Rngs) -> None:
         halvings, blocks = sizes
         widths = [width * 2**i for i in range(halvings + 1)]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         edge: dict[str, Any] = {"padding": "VALID", "rngs": rngs}
         self.first = conv(channels[0], width, 7, **edge)
         self.down = nnx.List(conv(i, o, 3, strides=2, padding=((1, 1), (1, 1)), rngs=rngs) for i, o in pairs)
