@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def test_the_squares_are_summed_over_entries_not_averaged():
     np.testing.assert_allclose(value(r1(2.0), critic), np.full(6, 6.0), rtol=1e-6)  # ‖1‖² = 6 entries, not 1
 
 
-def mlp(weights, x, tanh):
+def network(weights, x, tanh=jnp.tanh):
     """The fixed network of both libraries: its second derivatives are not 0."""
     return (tanh(x.reshape(len(x), -1) @ weights[0]) @ weights[1])[:, 0]
 
@@ -58,14 +60,14 @@ def test_values_and_gradients_equal_those_of_double_backward():
         ):
             theirs = [torch.tensor(w, requires_grad=True) for w in weights]
             x = torch.tensor(at, requires_grad=True)
-            (slope,) = torch.autograd.grad(mlp(theirs, x, torch.tanh).sum(), x, create_graph=True)
+            (slope,) = torch.autograd.grad(network(theirs, x, torch.tanh).sum(), x, create_graph=True)
             squares = (slope**2).sum((1, 2))
             expected = 1.5 * squares if name != "line" else 7 * (squares.sqrt() - 1) ** 2
             grads = torch.autograd.grad(expected.mean(), theirs)
 
             def mine(w, penalty=penalty):
-                critic = lambda x: mlp(w, x, jnp.tanh)  # noqa: E731
-                return penalty.value(critic, jnp.asarray(real), jnp.asarray(fake), nnx.Rngs(0)).mean()
+                rows = jnp.asarray(real), jnp.asarray(fake)
+                return penalty.value(functools.partial(network, w), *rows, nnx.Rngs(0)).mean()
 
             found, slopes = jax.value_and_grad(mine)([jnp.asarray(w) for w in weights])
             # The squares are float32: 1e-6 relative is their precision.
@@ -132,7 +134,9 @@ def test_path_length_of_a_scaled_rotation_is_its_scale():
     np.testing.assert_allclose(found, (lengths - lengths.mean()) ** 2, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [lambda: r1(-1.0), lambda: r2(-1.0), lambda: gradient_penalty(-1.0), lambda: LeCam(-1.0)])
+@pytest.mark.parametrize(
+    "make", [lambda: r1(-1.0), lambda: r2(-1.0), lambda: gradient_penalty(-1.0), lambda: LeCam(-1.0)]
+)
 def test_a_negative_weight_is_refused(make):
     with pytest.raises(ValueError, match=r"expected '(gamma|weight)' >= 0, got -1.0"):
         make()

@@ -244,7 +244,7 @@ def check_cover(model: nnx.Module, sides: tuple[tuple[str, ...], tuple[str, ...]
         )
 
 
-def draw(model: Any, n: int, rngs: nnx.Rngs, z: Data | None = None, **given: Any) -> Data:
+def draw(model: Any, n: int, rngs: nnx.Rngs, z: Num[Array, "batch *latent"] | None = None, **given: Any) -> Data:
     """n samples in the range of the data, from z where it is given (eq. 1)."""
     z = model.latent(n, rngs) if z is None else z
     if len(z) != n:

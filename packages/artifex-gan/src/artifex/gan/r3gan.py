@@ -87,9 +87,7 @@ class GroupedConv(nnx.Module):
     XLA has grouped convolutions, but on CPU their gradients are slow, and it aborts when it shards them.
     """
 
-    def __init__(
-        self, width: int, groups: int, *, kernel_init: Initializer, bias_init: Initializer, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, width: int, groups: int, *, rngs: nnx.Rngs, **init: Initializer) -> None:
         self.groups = groups
         self.dtype = None  # the trainer puts its compute dtype here
         self.kernel = nnx.Param(init["kernel_init"](rngs.params(), (3, 3, width // groups, width)))
