@@ -143,7 +143,7 @@ class ADA(nnx.Module):
 class Change(NamedTuple):
     """What happens to one row."""
 
-    place: Float[Array, "3 3"]  # from places of the result to places of x, in pixels about the centre
+    place: Float[Array, "2 3"]  # from places of the result to places of x, in pixels about the centre
     moves: Bool[Array, ""]  # whether any change of place happens
     colour: Float[Array, "channel affine"]  # matrix, and a last column that is added
     tints: Bool[Array, ""]
@@ -164,49 +164,33 @@ def draw_change(key: Key[Array, ""], *, p: Probability, shape: tuple[int, int, i
     return Change(*draw_place(place, p, shape[0]), *draw_colour(colour, p, shape[2]))
 
 
-def draw_place(key: Key[Array, ""], p: Probability, side: int) -> tuple[Float[Array, "3 3"], Bool[Array, ""]]:
-    """The matrix of the changes of place, and whether there is any."""
-    keys = jax.random.split(key, 3)
+def draw_place(key: Key[Array, ""], p: Probability, side: int) -> tuple[Float[Array, "2 3"], Bool[Array, ""]]:
+    """The matrix of the changes of place, and whether there is any: A (B (q + shift) + whole)."""
+    keys = jax.random.split(key, 5)
     turn = 1 - jnp.sqrt(1 - p)
-    happens = jax.random.uniform(keys[0], (8,)) < jnp.stack([p, p, p, p, turn, p, turn, p])
-    u = jax.random.uniform(keys[1], (6,))
-    eps = jax.random.normal(keys[2], (4,))
-    whole = jnp.round((2 * u[2:4] - 1) * side / 8)
-    quarter, angle = jnp.pi / 2 * jnp.floor(4 * u[1]), 2 * jnp.pi * u[4:6]
-    scale, stretch = 2 ** (0.2 * eps[0]), 2 ** (0.2 * eps[1])
-    changes = [
-        scaling(jnp.where(u[0] < 0.5, -1.0, 1.0), 1.0),
-        rotation(quarter),
-        translation(whole),
-        scaling(scale, scale),
-        rotation(angle[0]),
-        scaling(stretch, 1 / stretch),
-        rotation(angle[1]),
-        translation(0.125 * side * eps[2:]),
-    ]
-    matrices = [jnp.where(on, change, jnp.eye(3)) for on, change in zip(happens, changes, strict=True)]
-    return functools.reduce(chained, matrices), happens.any()
+    on = jax.random.uniform(keys[0], (8,)) < jnp.stack([p, p, p, p, turn, p, turn, p])
+    u = jnp.where(on[:2], jax.random.uniform(keys[1], (2,)), 0)
+    eps = jax.random.normal(keys[2], (4,)) * on[jnp.array([3, 5, 7, 7])]
+    whole = jnp.where(on[2], jnp.round((2 * jax.random.uniform(keys[3], (2,)) - 1) * side / 8), 0)
+    angles = jnp.where(on[jnp.array([4, 6])], 2 * jnp.pi * jax.random.uniform(keys[4], (2,)), 0)
+    mirror = jnp.stack([jnp.where(on[0] & (u[0] > 0.5), -1.0, 1.0), jnp.ones(())])
+    stretch = 2 ** (0.2 * eps[1] * jnp.array([1.0, -1.0]))
+    a = mirror[:, None] * rotation(jnp.pi / 2 * jnp.floor(4 * u[1]))
+    b = 2 ** (0.2 * eps[0]) * chained(rotation(angles[0]) * stretch, rotation(angles[1]))
+    both = chained(a, b)
+    offset = (a * whole).sum(1) + (both * 0.125 * side * eps[2:]).sum(1)
+    return jnp.concatenate([both, offset[:, None]], 1), on.any()
 
 
-def chained(a: Float[Array, "3 3"], b: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+def chained(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """a b, as a sum: places need their full precision."""
     return (a[:, :, None] * b).sum(1)
 
 
-def scaling(x: Array | float, y: Array | float) -> Float[Array, "3 3"]:
-    """Places scaled along both axes."""
-    return jnp.diag(jnp.stack([jnp.asarray(x), jnp.asarray(y), jnp.asarray(1.0)]))
-
-
-def rotation(angle: Float[Array, ""]) -> Float[Array, "3 3"]:
+def rotation(angle: Float[Array, ""]) -> Float[Array, "2 2"]:
     """Places turned about the centre."""
     c, s = jnp.cos(angle), jnp.sin(angle)
-    return jnp.eye(3).at[:2, :2].set(jnp.stack([jnp.stack([c, -s]), jnp.stack([s, c])]))
-
-
-def translation(by: Float[Array, "2"]) -> Float[Array, "3 3"]:
-    """Places shifted."""
-    return jnp.eye(3).at[:2, 2].set(by)
+    return jnp.stack([c, -s, s, c]).reshape(2, 2)
 
 
 def draw_colour(
@@ -236,7 +220,7 @@ def hue_turn(angle: Float[Array, ""]) -> Float[Array, "3 3"]:
     return c * jnp.eye(3) + s * cross + (1 - c) / 3
 
 
-def warp(x: Pictures, place: Float[Array, "batch 3 3"]) -> Pictures:
+def warp(x: Pictures, place: Float[Array, "batch 2 3"]) -> Pictures:
     """x sampled at T q on a grid of twice the rate (eq. 2)."""
     side = x.shape[1]
     taps = low_pass(TAPS, Band(0.5, 0.5, 2))
@@ -244,7 +228,7 @@ def warp(x: Pictures, place: Float[Array, "batch 3 3"]) -> Pictures:
     fine = resample(padded, separable(taps, (side + TAPS // 2, 2 * side), up=2))
     wide = 2 * side - 2 + TAPS  # what the filter down looks at
     q = (jnp.arange(wide) - (wide - 1) / 2) / 2
-    at = place[:, :2, 0, None, None] * q + place[:, :2, 1, None, None] * q[:, None] + place[:, :2, 2, None, None]
+    at = place[:, :, 0, None, None] * q + place[:, :, 1, None, None] * q[:, None] + place[:, :, 2, None, None]
     moved = jax.vmap(bilinear)(fine, reflected(2 * at + side - 0.5, 2 * side))
     return resample(moved, separable(taps, (wide, side), down=2))
 

@@ -29,6 +29,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from artifex.gan.condition import one_hot
 from artifex.gan.equalised import Conv, Linear, leaky
 from artifex.gan.filters import Resampling, resample, separable
 
@@ -83,7 +84,7 @@ class StyleGAN2Discriminator(nnx.Module):
         x = self.logit(leaky(self.hidden(x.reshape(len(x), -1))))
         if self.embed is None:
             return x[:, 0]
-        e = self.embed(jax.nn.one_hot(y, self.embed.kernel.shape[0], dtype=x.dtype))
+        e = self.embed(one_hot(y, self.embed.kernel.shape[0]).astype(x.dtype))
         e = e * jax.lax.rsqrt((e**2).mean(-1, keepdims=True) + 1e-8)
         return (x * e).sum(-1) / math.sqrt(x.shape[-1])
 

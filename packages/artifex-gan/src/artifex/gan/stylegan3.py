@@ -59,8 +59,10 @@ from artifex.gan.adversarial import (
     game_losses,
     normal_latent,
     play,
+    refuse_condition,
 )
 from artifex.gan.augment import ADA
+from artifex.gan.condition import check_classes, one_each, one_hot
 from artifex.gan.equalised import Linear, cast, convolve, leaky
 from artifex.gan.filters import (
     Band,
@@ -69,7 +71,6 @@ from artifex.gan.filters import (
     low_pass,
     radial,
     radial_low_pass,
-    resample,
     separable,
 )
 from artifex.gan.loss import nonsaturating
@@ -77,6 +78,7 @@ from artifex.gan.penalty import r1
 from artifex.gan.stylegan2_discriminator import StyleGAN2Discriminator
 
 Image = Float[Array, "batch height width channel"]
+Wider = Float[Array, "batch height_out width_out channel_out"]
 Latent = Float[Array, "batch latent"]
 Style = Float[Array, "batch style"]
 Labels = Int[Array, " batch"]
@@ -218,9 +220,8 @@ class Mapping(nnx.Module):
         """The style of each row."""
         x = unit(z)
         if self.embed is not None:
-            x = jnp.concatenate(
-                [x, unit(self.embed(jax.nn.one_hot(y, len(self.embed.kernel[...]), dtype=x.dtype)))], -1
-            )
+            label = one_hot(y, self.embed.kernel.shape[0]).astype(x.dtype)
+            x = jnp.concatenate([x, unit(self.embed(label))], -1)
         for layer in self.layers:
             x = leaky(layer(x))
         return x
@@ -292,7 +293,7 @@ class Modulated(nnx.Module):
         self.bias = nnx.Param(constant(0.0)(rngs.params(), (n_out,)))
         self.square = Running(jnp.ones(()))  # E x²
 
-    def __call__(self, x: Image, w: Style, *, demodulate: bool, decay: float | None) -> Image:
+    def __call__(self, x: Image, w: Style, *, demodulate: bool, decay: float | Float[Array, ""] | None) -> Wider:
         """conv(x s) d / √E x² + b; with a decay, the running mean moves first (eq. 3, 4)."""
         if decay is not None:
             seen = jnp.square(jax.lax.stop_gradient(x).astype(jnp.float32)).mean()
@@ -320,7 +321,9 @@ class Synthesis(nnx.Module):
             for k, before, after in zip(windows, befores, self.stages, strict=True)
         )
 
-    def __call__(self, w: Style, transform: Transform | None = None, *, decay: float | None = None) -> Image:
+    def __call__(
+        self, w: Style, transform: Transform | None = None, *, decay: float | Float[Array, ""] | None = None
+    ) -> Image:
         """The picture of each style.
 
         Args:
@@ -397,11 +400,24 @@ class StyleGAN3(GenerativeModel):
                 f"{type(self).__name__}.generate: expected no 'rotate', got {rotate}. Its layers do not keep "
                 "rotations; use stylegan3_r."
             )
+        y = self.class_of_each(y, n_samples)
         z = self.latent(n_samples, self.rngs_or_own(rngs)) if z is None else z
+        if len(z) != n_samples:
+            raise ValueError(
+                f"{type(self).__name__}.generate: expected {n_samples} rows of z, got {len(z)}. Give one a sample."
+            )
         mapping = self.generator.mapping
         w = mapping.truncate(mapping.style(z, y), truncation)
-        x = self.generator.synthesis(w, placement(translate or (0.0, 0.0), rotate or 0.0))
+        x = self.generator.synthesis(w, placement(translate or (0.0, 0.0), 0.0 if rotate is None else rotate))
         return from_unit(x, self.config.range)
+
+    def class_of_each(self, y: Any, n: int) -> Labels | None:
+        """One class for each of n rows, or None without classes."""
+        where, n_classes = f"{type(self).__name__}.generate", self.config.n_classes
+        if n_classes:
+            return one_each(where, y, n, n_classes)
+        refuse_condition(self, y)
+        return None
 
     def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
         """n draws of z."""
@@ -417,8 +433,10 @@ class StyleGAN3(GenerativeModel):
         return Game(nonsaturating(), penalties, lambda x, rngs: ada(blur(x), rngs), ada.observe)
 
     def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape or range."""
+        """Refuse data of another shape, range or number of classes."""
         check_data(self.config, spec)
+        if self.config.n_classes:
+            check_classes(type(self).__name__, self.config.n_classes, spec)
 
     def training_spec(self) -> TrainingSpec:
         """Critic and generator; p of the augmentation moves before each step of the critic."""
@@ -457,5 +475,5 @@ def fading_blur(x: Image, *, step: Int[Array, ""], steps: int) -> Image:
     apart = np.arange(x.shape[1])[:, None] - np.arange(x.shape[1])
     weights = jnp.exp(-0.5 * (apart / jnp.maximum(sigma, 0.01)) ** 2)
     matrix = weights / (jnp.sqrt(2 * jnp.pi) * jnp.maximum(sigma, 0.4))
-    blurred = resample(x, Resampling(matrix[None], matrix[None]))
+    blurred = jnp.einsum("pi,qj,bijc->bpqc", matrix.astype(x.dtype), matrix.astype(x.dtype), x)
     return jnp.where(sigma > 1 / 3, blurred, x)
