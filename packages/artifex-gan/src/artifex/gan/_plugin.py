@@ -51,9 +51,9 @@ def register_models() -> tuple[ModelRecord, ...]:
         _record("projection_gan", "ProjectionGAN", "the class as an inner product in a spectrally normalised critic",
                 "Miyato & Koyama, cGANs with Projection Discriminator, arXiv:1802.05637", 2018, "conditional"),
         _record("stylegan3_t", "StyleGAN3T", "pictures that move with their content, without aliasing",
-                "Karras et al., Alias-Free Generative Adversarial Networks, arXiv:2106.12423", 2021, module="stylegan3"),
+                "Karras et al., Alias-Free GANs, arXiv:2106.12423", 2021, module="stylegan3"),
         _record("stylegan3_r", "StyleGAN3R", "pictures that move and turn with their content",
-                "Karras et al., Alias-Free Generative Adversarial Networks, arXiv:2106.12423", 2021, module="stylegan3"),
+                "Karras et al., Alias-Free GANs, arXiv:2106.12423", 2021, module="stylegan3"),
         _record("r3gan", "R3GAN", "paired loss, two penalties, plain residual networks: our default",
                 "Huang et al., The GAN is dead; long live the GAN!, arXiv:2501.05441", 2024),
     )  # fmt: skip
