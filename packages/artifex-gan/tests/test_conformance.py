@@ -6,7 +6,20 @@ import pytest
 
 from artifex.core.testing.plugin import parametrize_model
 
-NAMES = ("cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "pix2pix", "cyclegan", "patchgan", "projection_gan", "r3gan")
+NAMES = (
+    "cgan",
+    "dcgan",
+    "lsgan",
+    "wgan",
+    "wgan_gp",
+    "pix2pix",
+    "cyclegan",
+    "patchgan",
+    "projection_gan",
+    "r3gan",
+    "stylegan3_t",
+    "stylegan3_r",
+)
 
 
 def _cases() -> list[pytest.param]:

@@ -107,4 +107,4 @@ def stylegan3_t() -> Example:
 def stylegan3_r() -> Example:
     """A StyleGAN3-R of 8 × 8 pictures with three layers."""
     sizes = {"z_dim": 4, "w_dim": 4, "base": 16, "max_channels": 2, "n_layers": 3}
-    return StyleGAN3RConfig(shape=(8, 8, 1), blur_steps=4, **sizes), pictures(8)
+    return StyleGAN3RConfig(shape=(8, 8, 1), ada_target=None, blur_steps=4, **sizes), pictures(8)
