@@ -46,7 +46,8 @@ def models(conv: bool) -> dict[str, dict]:
 def train(name: str, fields: dict, data: Source, steps: int, seed: int):
     """The averaged model after training."""
     parts = PARTS.get(name, 1)
-    optimizer = OptimizerConfig(learning_rate=2e-4 if name != "wgan_gp" else 1e-4, betas=BETAS.get(name, (0.5, 0.999)))
+    rate = 1e-4 if name == "wgan_gp" else 2e-4
+    optimizer = OptimizerConfig(learning_rate=rate, betas=BETAS.get(name, (0.5, 0.999)))
     config = TrainerConfig(
         steps=steps, batch_size=64 * parts, seed=seed, log_every=1000, optimizer=optimizer, ema_decay=0.998
     )
@@ -71,9 +72,7 @@ def table(title: str, splits: tuple[Source, Source], conv: bool, options: argpar
     judge = KNeighborsClassifier(3).fit(known["x"].reshape(len(known["x"]), -1), known["y"])
     real = test_set.take(np.arange(min(len(test_set), 1000)))["x"]
     print(f"\n{title}: {options.steps} steps, {len(real)} held-out and 1,000 sampled pictures")
-    print(
-        f"  {'model':<8} {'seed':>4} {'FD[pixels]':>10} {'precision':>9} {'recall':>7} {'rarest':>7} {'label':>6} {'CPU s':>6}"
-    )
+    print("  model    seed FD[pixels] precision  recall  rarest  label  CPU s")
     for name, fields in models(conv).items():
         for seed in range(options.seeds):
             before = time.process_time()

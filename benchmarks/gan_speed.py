@@ -116,9 +116,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
-    print(
-        f"jax {jax.__version__}, torch {torch.__version__}, one thread, {options.rounds} rounds of {options.steps} steps"
-    )
+    print(f"jax {jax.__version__}, torch {torch.__version__}, one thread; {options.rounds} x {options.steps} steps")
     for case, (_, shape) in CASES.items():
         x = np.tanh(np.random.default_rng(0).standard_normal((1280, *shape))).astype(np.float32)
         sides = [make(case, x, options.steps) for make in (ours, theirs)]
