@@ -84,8 +84,10 @@ def translate(key: Key[Array, ""], x: Picture) -> Picture:
 
 def shifted(x: Picture, by: Array, axis: int) -> Picture:
     """x moved along an axis; zeros come in."""
-    source = jnp.arange(x.shape[axis]) - by
-    return jnp.take(x, source, axis=axis, mode="fill", fill_value=0)  # negative numbers would count from the end
+    n = x.shape[axis]
+    source = jnp.arange(n) - by
+    known = jnp.expand_dims((source >= 0) & (source < n), [a for a in range(x.ndim) if a != axis])
+    return jnp.where(known, jnp.take(x, jnp.clip(source, 0, n - 1), axis=axis), 0)
 
 
 def cut_out(key: Key[Array, ""], x: Picture) -> Picture:

@@ -86,7 +86,7 @@ def _down(side: int) -> Resampling:
 
 
 def between(x: Float[Array, "height width channel"], at: Float[Array, "2 rows columns"]) -> Array:
-    """L ∗ x at places (right, down), counted in entries."""
+    """L ∗ x at places (right, down), counted in entries; x goes on periodically, which masks leave out."""
     first = jnp.floor(at).astype(jnp.int32) - REACH + 1
     offsets = np.arange(2 * REACH)
     w = lanczos(at[..., None] - first[..., None] - offsets)
@@ -95,7 +95,7 @@ def between(x: Float[Array, "height width channel"], at: Float[Array, "2 rows co
     for i in offsets:
         row = jnp.zeros_like(total)
         for j in offsets:
-            row += w[0, ..., j, None] * x.at[first[1] + i, first[0] + j].get(mode="fill", fill_value=0)
+            row += w[0, ..., j, None] * x[(first[1] + i) % x.shape[0], (first[0] + j) % x.shape[1]]
         total += w[1, ..., i, None] * row
     return total
 

@@ -263,7 +263,7 @@ class FourierInput(nnx.Module):
         p = (jnp.arange(self.first.size) + 0.5 - self.first.size / 2) / self.first.rate
         turns = f[:, 0, None, None] * p[:, None] + f[:, 1, None, None] * p[:, None, None] + phases[:, None, None]
         waves = jnp.sin(2 * jnp.pi * turns) * amplitude[:, None, None]
-        waves, mix = cast(self.dtype or w.dtype, waves, self.mix[...])
+        waves, mix = cast(w.dtype if self.dtype is None else self.dtype, waves, self.mix[...])
         return jnp.einsum("bijc,co->bijo", waves, mix / math.sqrt(len(mix)))
 
     def turned(
@@ -298,7 +298,7 @@ class Modulated(nnx.Module):
         if decay is not None:
             seen = jnp.square(jax.lax.stop_gradient(x).astype(jnp.float32)).mean()
             self.square[...] = seen + decay * (self.square[...] - seen)
-        x, kernel, bias, s = cast(self.dtype or x.dtype, x, self.kernel[...], self.bias[...], self.affine(w))
+        x, kernel, bias, s = cast(self.dtype, x, self.kernel[...], self.bias[...], self.affine(w))
         gain = jax.lax.rsqrt(self.square[...])
         y = convolve(x * s[:, None, None], kernel, kernel.shape[0] - 1)
         if demodulate:
