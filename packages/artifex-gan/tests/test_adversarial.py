@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -153,6 +154,7 @@ REFUSED = {
     "weight": ("wgan_gp", {"weight": -1.0}, "expected 'weight' >= 0, got -1.0"),
     "gamma": ("r3gan", {"gamma": (-1.0, 0.0)}, "expected 'gamma' >= 0, got -1.0"),
     "norm": ("wgan_gp", BATCH_NORM, "rows do not look at each other, got networks.critic_norm 'batch'"),
+    "augment": ("r3gan", {"augment": 1.5}, "expected 'augment' from 0 to 1, .* got 1.5"),
     "clip": ("wgan", {"clip": 0.0}, "expected 'clip' > 0, got 0.0"),
     "translator side": ("cyclegan", {"shape": (30, 32, 3)}, "divide by 4, got"),
     "u-net side": ("pix2pix", {"shape": (96, 96, 3)}, "divide by 128, got"),
@@ -216,3 +218,15 @@ def test_gamma_falls_by_a_cosine():
     outputs = model(batch["x"], rngs=nnx.Rngs(0))
     found = [float(model.loss_fn(batch, outputs, ctx=context(0, step))["r1"]) for step in (0, 5, 10)]
     np.testing.assert_allclose(np.array(found) / found[0], [1.0, 0.55, 0.1], rtol=1e-4)
+
+
+def loss_at(model, batch, step):
+    return training_spec(model).objectives[0].loss(model, batch, context(0, step))["loss"]
+
+
+def test_augmentation_rises_from_nothing():
+    plain, changed = (perceptrons(R3GAN, R3GANConfig, gamma=(1.0, 1.0), augment=p) for p in (0.0, 1.0))
+    batch = {"x": jnp.asarray(bars()["x"])}
+    critic = [jax.jit(functools.partial(loss_at, model, batch)) for model in (plain, changed)]
+    assert float(critic[0](0)) == float(critic[1](0))
+    assert float(critic[0](10)) != float(critic[1](10))

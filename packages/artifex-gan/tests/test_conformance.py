@@ -16,12 +16,8 @@ HEAVY = ("sharded", "resume", "bfloat16")
 
 def _cases() -> list[pytest.param]:
     cases = [case for name in NAMES for case in parametrize_model(name).args[1]]
-    return [
-        pytest.param(
-            *case.values, id=case.id, marks=[*case.marks, pytest.mark.slow] if _is_slow(case.id) else case.marks
-        )
-        for case in cases
-    ]
+    slow = {case.id: [pytest.mark.slow] if _is_slow(case.id) else [] for case in cases}
+    return [pytest.param(*case.values, id=case.id, marks=[*case.marks, *slow[case.id]]) for case in cases]
 
 
 def _is_slow(case: str) -> bool:

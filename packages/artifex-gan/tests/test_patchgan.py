@@ -34,6 +34,13 @@ def test_pictures_of_256_pixels_get_thirty_by_thirty_logits():
     assert jax.eval_shape(critic, jnp.zeros((2, 256, 256, 3))).shape == (2, 30, 30)
 
 
+def test_the_critic_has_the_papers_parameters():
+    net = nnx.eval_shape(lambda: PatchCritic(3, 64, rngs=nnx.Rngs(0)))
+    count = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(nnx.state(net, nnx.Param)))
+    # The authors print 2.765 million, with the offsets before each norm that ours leaves out.
+    assert count + (128 + 256 + 512) == 2_764_737
+
+
 def test_sides_are_read_channels_last():
     critic = PatchCritic(3, 2, rngs=nnx.Rngs(0))
     assert jax.eval_shape(critic, jnp.zeros((1, 64, 32, 3))).shape == (1, 6, 2)

@@ -32,6 +32,7 @@ from artifex.core.config import Config, ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import Initializer, normal, zeros
+from artifex.core.prob.noise import row_keys
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import (
@@ -48,6 +49,7 @@ from artifex.gan.adversarial import (
     play,
     refuse_condition,
 )
+from artifex.gan.augment import adapted
 from artifex.gan.loss import relativistic
 from artifex.gan.networks import LEAK, Event, Latent, MLPCritic, MLPGenerator, MLPNetworks, Pictures
 from artifex.gan.penalty import Data, check_weight, r1, r2
@@ -72,11 +74,17 @@ class R3GANConfig(ModelConfig):
     z_dim: int = 128
     networks: ResidualNetworks | MLPNetworks = field(default_factory=ResidualNetworks)
     gamma: tuple[float, float] = (0.05, 0.005)  # (γ₀, γ₁) of eq. 3; the paper's for CIFAR-10
+    augment: float = 0.0  # p at the end, from 0 by eq. 3; 0.55 in the paper, whose runs are too long without
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for value in self.gamma:
             check_weight("R3GANConfig", "gamma", value)
+        if not 0 <= self.augment <= 1 or (self.augment and len(self.shape) != 3):
+            raise ValueError(
+                f"R3GANConfig: expected 'augment' from 0 to 1, and 0 for data that are no pictures, got {self.augment} "
+                f"for shape {self.shape}."
+            )
         if isinstance(self.networks, ResidualNetworks):
             check_stages(self.networks, self.shape)
 
@@ -218,9 +226,12 @@ class R3GAN(GenerativeModel):
         return normal_latent(n, self.config.z_dim, rngs)
 
     def game(self, ctx: StepContext) -> Game:
-        """Pairs, with both penalties at the strength of the step (eq. 1 to 3)."""
-        gamma = cosine(self.config.gamma, ctx)
-        return Game(relativistic(), (r1(gamma), r2(gamma)))
+        """Pairs, with penalties and augmentation at the strength of the step (eq. 1 to 3)."""
+        gamma, p = cosine(self.config.gamma, ctx), cosine((0.0, self.config.augment), ctx)
+        game = Game(relativistic(), (r1(gamma), r2(gamma)))
+        if self.config.augment == 0:
+            return game
+        return game._replace(augment=lambda x, rngs: adapted(row_keys(rngs, len(x)), x, p))
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape or range."""
