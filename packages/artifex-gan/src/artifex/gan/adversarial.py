@@ -119,7 +119,7 @@ def play(model: Any, x: Data, rngs: nnx.Rngs, **given: Condition) -> GANOutputs:
     """Fakes and the logits of both (eq. 1); `x` as the data hold it."""
     latents, augments, _ = streams(rngs)
     augment = augmentation(model.game(first_step(rngs)), augments)
-    fake = model.generator(model.latent(len(x), latents), **given)
+    fake = model.generator(model.latent(len(x), latents), **given)  # eq. 1
     real = to_unit(x, model.config.range)
     logits = [model.discriminator(augment(rows), **given) for rows in (real, fake)]
     return GANOutputs(fake=fake, logits_real=logits[0], logits_fake=logits[1])
@@ -144,7 +144,7 @@ def critic_loss(model: Any, batch: Batch, ctx: StepContext) -> Losses:
     latents, augments, penalties = streams(ctx.rngs)
     augment = augmentation(game, augments)
     real = to_unit(batch["x"], model.config.range)
-    fake = jax.lax.stop_gradient(model.generator(model.latent(len(real), latents), **given))
+    fake = jax.lax.stop_gradient(model.generator(model.latent(len(real), latents), **given))  # eq. 1
     logits = [model.discriminator(augment(rows), **given) for rows in (real, fake)]
     game.observe(logits[0])
     critic = still_critic(model, augment, given)
@@ -190,9 +190,9 @@ def game_losses(model: Any, batch: Batch, outputs: GANOutputs, ctx: StepContext)
     rows = to_unit(batch["x"], model.config.range), outputs["fake"]
     critic = still_critic(model, augmentation(game, augments), given)
     terms = penalty_terms(game, critic, rows, StepContext(ctx.step, ctx.steps, penalties))
-    sums = summed(by_row(game.loss.critic(*logits)), terms, batch)
+    sums = summed(by_row(game.loss.critic(*logits)), terms, batch)  # eq. 2
     matched = {name: match(*rows) for name, match in game.matching.items()}
-    generator = summed(by_row(game.loss.generator(*logits)), matched, batch)
+    generator = summed(by_row(game.loss.generator(*logits)), matched, batch)  # eq. 3
     return GANLosses(**{**sums, "critic": sums["loss"], **generator})
 
 

@@ -109,7 +109,7 @@ class CGAN(GenerativeModel):
 
     def game(self, ctx: StepContext) -> Game:
         """The loss alone."""
-        return Game(LOSSES[self.config.loss]())
+        return Game(LOSSES[self.config.loss]())  # eq. 2
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape, range or number of classes."""

@@ -70,7 +70,7 @@ class ConditionalBatchNorm(nnx.Module):
         """h, normalised and moved as the class wants it (eq. 1)."""
         place = (len(h), *[1] * (h.ndim - 2), h.shape[-1])
         scale, offset = (table[...][y].reshape(place).astype(h.dtype) for table in (self.scale, self.offset))
-        return scale * self.norm(h) + offset
+        return scale * self.norm(h) + offset  # eq. 1
 
 
 class Projection(nnx.Module):
@@ -86,4 +86,4 @@ class Projection(nnx.Module):
     def __call__(self, phi: Float[Array, "batch width"], y: Labels) -> Float[Array, " batch"]:
         """The logit of each row (eq. 2)."""
         like_class = self.classes(one_hot(y, self.n_classes).astype(phi.dtype))
-        return self.plain(phi)[:, 0] + (like_class * phi).sum(-1)
+        return self.plain(phi)[:, 0] + (like_class * phi).sum(-1)  # eq. 2

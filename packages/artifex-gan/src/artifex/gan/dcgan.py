@@ -91,7 +91,7 @@ class DCGAN(GenerativeModel):
 
     def game(self, ctx: StepContext) -> Game:
         """The loss alone."""
-        return Game(LOSSES[self.config.loss]())
+        return Game(LOSSES[self.config.loss]())  # eq. 1, 2
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape or range."""

@@ -45,7 +45,7 @@ class Pairs:
 
     def take(self, indices: Int[np.ndarray, " row"]) -> Arrays:
         """The pairs at some indices."""
-        i, j = np.divmod(np.asarray(indices), self.each)
+        i, j = np.divmod(np.asarray(indices), self.each)  # eq. 1
         return {"x": self.x.take(i)["x"], "y": self.y.take((j + i * self.each) % len(self.y))["x"]}
 
 

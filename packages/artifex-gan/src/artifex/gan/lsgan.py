@@ -88,7 +88,7 @@ class LSGAN(GenerativeModel):
 
     def game(self, ctx: StepContext) -> Game:
         """Least squares alone."""
-        return Game(least_squares(*self.config.targets))
+        return Game(least_squares(*self.config.targets))  # eq. 1, 2
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape or range."""

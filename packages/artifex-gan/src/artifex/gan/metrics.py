@@ -39,5 +39,5 @@ def mode_coverage(
 
 def class_kl(counts: Int[np.ndarray, " mode"]) -> float:
     """KL of the shares of K classes to equal ones, in nats (eq. 3)."""
-    q = counts[counts > 0] / max(counts.sum(), 1)
+    q = counts[counts > 0] / max(counts.sum(), 1)  # eq. 3
     return float((q * np.log(q * len(counts))).sum()) if len(q) else float("inf")

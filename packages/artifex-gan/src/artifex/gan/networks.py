@@ -95,7 +95,7 @@ class ConvGenerator(nnx.Module):
     def __init__(self, config: ConvNetworks, shape: Event, latent: int, *, bounded: bool, rngs: nnx.Rngs) -> None:
         times = check_sides("ConvGenerator", shape)
         self.bounded = bounded
-        widths = [config.width * 2**i for i in reversed(range(times))]
+        widths = [config.width * 2**i for i in reversed(range(times))]  # eq. 1
         self.start = (shape[0] // 2**times, shape[1] // 2**times, widths[0])
         plain = config.norm == "none"
         init: dict[str, Any] = {"kernel_init": dcgan_normal(), "bias_init": zeros, "rngs": rngs}
@@ -120,7 +120,7 @@ class ConvCritic(nnx.Module):
 
     def __init__(self, config: ConvNetworks, shape: Event, *, offset: bool, rngs: nnx.Rngs) -> None:
         times = check_sides("ConvCritic", shape)
-        widths = [shape[-1], *(config.width * 2**i for i in range(times))]
+        widths = [shape[-1], *(config.width * 2**i for i in range(times))]  # eq. 2
         normed = config.critic_norm == "batch"
         init: dict[str, Any] = {"kernel_init": dcgan_normal(), "bias_init": zeros, "rngs": rngs}
         layers = [

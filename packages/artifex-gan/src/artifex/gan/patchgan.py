@@ -97,7 +97,7 @@ class PatchCritic(nnx.Module):
 
     def __init__(self, channels: int, width: int, layers: int = 3, *, rngs: nnx.Rngs) -> None:
         widths = [channels, *(width * min(2**i, MAX_WIDTH) for i in range(layers + 1)), 1]
-        strides = [2] * layers + [1, 1]
+        strides = [2] * layers + [1, 1]  # eq. 1
         edge = ((1, 1), (1, 1))
         self.layers = nnx.List(
             conv(widths[i], widths[i + 1], 4, strides=s, padding=edge, use_bias=i in (0, layers + 1), rngs=rngs)
@@ -201,7 +201,7 @@ def generator_terms(model: PatchGAN, features: tuple[list[Features], list[Featur
     """Both terms of eq. 3 and their sum."""
     config = model.config
     weight = config.feature_weight * 4 / ((config.patch_layers + 1) * config.scales)
-    values = over_scales(lambda scale: by_row((scale[-1] - 1) ** 2), features[1])
+    values = over_scales(lambda scale: by_row((scale[-1] - 1) ** 2), features[1])  # eq. 3
     return summed(values, {"features": weight * mismatch(*features)}, batch)
 
 

@@ -87,7 +87,7 @@ def gradient_penalty(weight: float = 10.0, at: Literal["line", "data"] = "line",
 
     def value(critic: Critic, real: Data, fake: Data, rngs: nnx.Rngs) -> PerRow:
         x = real if at == "data" else on_lines(real, fake, rngs)
-        return weight * (root(squared_slope(critic, x)) - 1) ** 2
+        return weight * (root(squared_slope(critic, x)) - 1) ** 2  # eq. 3
 
     return Penalty("gradient_penalty", value, every)
 
@@ -141,7 +141,7 @@ class PathLength(nnx.Module):
         length = root((back.astype(jnp.float32) ** 2).reshape(len(w), -1).sum(-1))
         if not self.deterministic:
             self.mean[...] += (1 - self.decay) * (jax.lax.stop_gradient(length.mean()) - self.mean[...])
-        return self.weight * (length - self.mean[...]) ** 2
+        return self.weight * (length - self.mean[...]) ** 2  # eq. 5
 
 
 def check_weight(where: str, name: str, value: float | Float[Array, ""]) -> None:

@@ -49,10 +49,10 @@ def exchange(pool: Pool, new: Pictures, chance: Draws) -> tuple[Pool, Pictures]:
 
     def one(pool: Pool, row: tuple[Array, Array, Array]) -> tuple[Pool, Array]:
         picture, swap, place = row
-        filling = pool.count < capacity
+        filling = pool.count < capacity  # eq. 1
         at = jnp.where(filling, pool.count, place)
         stored = pool.pictures[at]
-        given = jnp.where(~filling & swap, stored, picture)
+        given = jnp.where(~filling & swap, stored, picture)  # eq. 2
         kept = jnp.where(filling | swap, picture, stored)
         return Pool(pool.pictures.at[at].set(kept), jnp.minimum(pool.count + 1, capacity)), given
 

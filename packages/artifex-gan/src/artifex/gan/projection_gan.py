@@ -168,7 +168,7 @@ class ProjectionGAN(GenerativeModel):
 
     def game(self, ctx: StepContext) -> Game:
         """Eq. 2."""
-        return Game(hinge())
+        return Game(hinge())  # eq. 2
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape, range or number of classes."""

@@ -129,7 +129,7 @@ class Block(nnx.Module):
         """h and what the block adds (eq. 4)."""
         out = jax.nn.leaky_relu(self.layers[0](h), LEAK)
         out = jax.nn.leaky_relu(self.layers[1](out), LEAK)
-        return h + self.layers[2](out)
+        return h + self.layers[2](out)  # eq. 4
 
 
 class Stage(nnx.Module):
@@ -245,7 +245,7 @@ class R3GAN(GenerativeModel):
 def cosine(ends: tuple[float, float], ctx: StepContext) -> Float[Array, ""]:
     """A value that goes from one end to the other over the run (eq. 3)."""
     share = jnp.clip(ctx.step / max(ctx.steps, 1), 0, 1)
-    return ends[1] + (ends[0] - ends[1]) * (1 + jnp.cos(jnp.pi * share)) / 2
+    return ends[1] + (ends[0] - ends[1]) * (1 + jnp.cos(jnp.pi * share)) / 2  # eq. 3
 
 
 def fan_in(scale: float = 1.0) -> Initializer:

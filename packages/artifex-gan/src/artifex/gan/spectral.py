@@ -52,7 +52,7 @@ class SpectralNorm(nnx.Module):
         if not self.deterministic:
             self.u[...], self.v[...] = iterate(jax.lax.stop_gradient(kernel), self.u[...])
         # Sums of products, not matmul: in a bfloat16 run these stay float32.
-        return (self.v[...] * (kernel * self.u[...]).sum(1)).sum()
+        return (self.v[...] * (kernel * self.u[...]).sum(1)).sum()  # eq. 2
 
 
 def matrix(kernel: Float[Array, "..."]) -> Matrix:

@@ -34,7 +34,7 @@ def instance_norm(h: Pictures) -> Pictures:
     """h with mean 0 and variance 1 for each row and channel, computed in float32 (eq. 2)."""
     wide = h.astype(jnp.promote_types(h.dtype, jnp.float32))
     mean, var = wide.mean((1, 2), keepdims=True), wide.var((1, 2), keepdims=True)
-    return ((wide - mean) * jax.lax.rsqrt(var + EPS)).astype(h.dtype)
+    return ((wide - mean) * jax.lax.rsqrt(var + EPS)).astype(h.dtype)  # eq. 2
 
 
 def reflect(h: Pictures, reach: int) -> Float[Array, "batch rows columns channel"]:

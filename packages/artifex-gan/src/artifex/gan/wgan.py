@@ -97,11 +97,11 @@ class WGAN(GenerativeModel):
 
     def clip(self, weight: Float[Array, "..."]) -> Float[Array, "..."]:
         """A weight within [−c, c] (eq. 2)."""
-        return jnp.clip(weight, -self.config.clip, self.config.clip)
+        return jnp.clip(weight, -self.config.clip, self.config.clip)  # eq. 2
 
     def game(self, ctx: StepContext) -> Game:
         """Eq. 2 and 3."""
-        return Game(wasserstein())
+        return Game(wasserstein())  # eq. 2, 3
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape or range."""
