@@ -18,7 +18,7 @@ from artifex.core.training.config import ObjectiveOptimizer, OptimizerConfig, Tr
 from artifex.core.training.objective import StepContext, training_spec
 from artifex.core.training.step import strided
 from artifex.core.training.trainer import Trainer
-from artifex.gan.adversarial import adversarial, from_unit, to_unit
+from artifex.gan.adversarial import adversarial, decay_for, from_unit, to_unit
 from artifex.gan.dcgan import DCGAN, DCGANConfig
 from artifex.gan.examples import PERCEPTRONS, bars, pictures
 from artifex.gan.networks import ConvNetworks, MLPNetworks
@@ -135,6 +135,12 @@ def test_samples_lie_in_the_range_of_the_data():
 def test_the_average_is_the_generators():
     trainer = Trainer(perceptrons(DCGAN, DCGANConfig), TrainerConfig(steps=2, batch_size=16, ema_decay=0.9))
     assert {path.split("/")[0] for path in trainer.state.ema} == {"generator"}
+
+
+def test_half_of_an_average_is_forgotten_after_as_many_images_whatever_the_batch():
+    np.testing.assert_allclose([decay_for(1000, 10) ** 100, decay_for(1000, 250) ** 4], 0.5)
+    with pytest.raises(ValueError, match="expected 'half_life' > 0 images, got 0"):
+        decay_for(0, 10)
 
 
 BATCH_NORM = {"networks": {"type": "conv", "critic_norm": "batch"}}

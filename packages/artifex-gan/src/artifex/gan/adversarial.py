@@ -266,6 +266,13 @@ def refuse_condition(model: Any, y: Any) -> None:
         )
 
 
+def decay_for(half_life: float, batch_size: int) -> float:
+    """The decay a step of an average that forgets half in `half_life` images, whatever the batch."""
+    if half_life <= 0:
+        raise ValueError(f"decay_for: expected 'half_life' > 0 images, got {half_life}. Leave ema_decay out for none.")
+    return 0.5 ** (batch_size / half_life)
+
+
 def by_row(values: Logits) -> PerRow:
     """The mean over the logits of each row."""
     return values.reshape(len(values), -1).mean(-1)
