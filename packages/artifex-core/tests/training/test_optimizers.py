@@ -66,6 +66,6 @@ def test_a_projection_follows_each_update():
     trainer = Trainer(Line(), config)
     found = []
     for _ in range(3):
-        trainer.fit({"x": np.ones(4, np.float32)}, steps=1)
+        trainer.fit({"x": np.ones((4, 1), np.float32)}, steps=1)
         found.append(float(trainer.state.params["w"]))
     np.testing.assert_allclose(found, [0.2, 0.3, 0.3], rtol=1e-6)
