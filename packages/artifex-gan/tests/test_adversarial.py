@@ -234,5 +234,5 @@ def test_augmentation_rises_from_nothing():
     plain, changed = (perceptrons(R3GAN, R3GANConfig, gamma=(1.0, 1.0), augment=p) for p in (0.0, 1.0))
     batch = {"x": jnp.asarray(bars()["x"])}
     critic = [jax.jit(functools.partial(loss_at, model, batch)) for model in (plain, changed)]
-    assert float(critic[0](0)) == float(critic[1](0))
-    assert float(critic[0](10)) != float(critic[1](10))
+    np.testing.assert_allclose(critic[1](0), critic[0](0), rtol=1e-6)  # two programs: one rounding apart
+    assert abs(float(critic[1](10) - critic[0](10))) > 1e-3
