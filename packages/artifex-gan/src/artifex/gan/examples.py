@@ -95,7 +95,7 @@ def patchgan() -> Example:
 
 def cyclegan() -> Example:
     """A CycleGAN of 8 × 8 pictures with a pool of three."""
-    return CycleGANConfig(shape=(8, 8, 1), width=4, blocks=1, patch_layers=1, pool=3), negatives()
+    return CycleGANConfig(shape=(8, 8, 1), width=4, blocks=0, patch_layers=0, pool=3), negatives()
 
 
 def stylegan3_t() -> Example:
