@@ -25,7 +25,8 @@ Class = TypeVar("Class", bound=type)
 # What to install for a name of our own whose distribution is missing. A test keeps it equal to the packages.
 FIRST_PARTY = {
     "artifex-gan": (
-        "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "pix2pix", "cyclegan", "patchgan", "projection_gan", "r3gan",
+        "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "pix2pix", "cyclegan", "patchgan", "projection_gan",
+        "stylegan3_t", "stylegan3_r", "r3gan",
     ),
     "artifex-vae": (
         "vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae",
