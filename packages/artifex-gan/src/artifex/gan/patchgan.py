@@ -197,7 +197,7 @@ def generator_loss(model: PatchGAN, batch: Batch, ctx: StepContext) -> Losses:
     return generator_terms(model, (outputs["real_features"], outputs["fake_features"]), batch)
 
 
-def generator_terms(model: PatchGAN, features: tuple[list[Features], list[Features]], batch: Batch) -> dict[str, Any]:
+def generator_terms(model: PatchGAN, features: tuple[list[Features], list[Features]], batch: Batch) -> dict[str, Array]:
     """Both terms of eq. 3 and their sum."""
     config = model.config
     weight = config.feature_weight * 4 / ((config.patch_layers + 1) * config.scales)
