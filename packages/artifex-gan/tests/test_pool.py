@@ -36,7 +36,7 @@ def test_it_stores_and_gives_what_a_list_does():
     stored, expected = plain(7, batches, [jax.tree.map(np.asarray, chance) for chance in chances])
     np.testing.assert_array_equal(pool.pictures, stored)
     np.testing.assert_array_equal(np.concatenate(given), expected)
-    assert int(pool.count) == 7
+    assert int(pool.filled) == 7
     old = np.concatenate(given).ravel() != np.arange(40)
     assert old.sum() > 5  # it does give back stored ones, and not only new ones
     assert not old[:7].any()

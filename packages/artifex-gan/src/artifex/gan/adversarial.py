@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -75,23 +75,6 @@ class GANLosses(TypedDict, total=False):
     weight: Float[Array, ""]
 
 
-class Player(Protocol):
-    """A model with two sides."""
-
-    config: Any
-    conditions: tuple[str, ...]
-    generator: Any
-    discriminator: Any
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Data:
-        """n draws of z."""
-        ...
-
-    def game(self, ctx: StepContext) -> Game:
-        """Loss, penalties and augmentation at a step."""
-        ...
-
-
 def first_step(rngs: nnx.Rngs) -> StepContext:
     """The context of a pass outside of training."""
     return StepContext(jnp.zeros((), jnp.int32), 1, rngs)
@@ -104,7 +87,7 @@ def streams(rngs: nnx.Rngs) -> tuple[nnx.Rngs, nnx.Rngs, nnx.Rngs]:
     return latent, augment, penalty
 
 
-def conditions_of(model: Player, batch: Batch) -> dict[str, Array]:
+def conditions_of(model: Any, batch: Batch) -> dict[str, Array]:
     """The conditions that the model names, from a batch."""
     missing = [name for name in ("x", *model.conditions) if name not in batch]
     if missing:
@@ -246,10 +229,12 @@ def check_cover(model: nnx.Module, sides: tuple[tuple[str, ...], tuple[str, ...]
 
 def draw(model: Any, n: int, rngs: nnx.Rngs, z: Num[Array, "batch *latent"] | None = None, **given: Any) -> Data:
     """n samples in the range of the data, from z where it is given (eq. 1)."""
-    z = model.latent(n, rngs) if z is None else z
-    if len(z) != n:
-        raise ValueError(f"{type(model).__name__}.generate: expected {n} rows of z, got {len(z)}. Give one a sample.")
-    return from_unit(model.generator(z, **given), model.config.range)
+    latent = model.latent(n, rngs) if z is None else z
+    if len(latent) != n:
+        raise ValueError(
+            f"{type(model).__name__}.generate: expected {n} rows of z, got {len(latent)}. Give one a sample."
+        )
+    return from_unit(model.generator(latent, **given), model.config.range)
 
 
 def normal_latent(n: int, width: int, rngs: nnx.Rngs) -> Float[Array, "batch latent"]:

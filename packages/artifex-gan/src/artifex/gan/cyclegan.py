@@ -170,7 +170,7 @@ def critic_loss(model: CycleGAN, batch: Batch, ctx: StepContext) -> Losses:
 
 def generator_loss(model: CycleGAN, batch: Batch, ctx: StepContext) -> Losses:
     """Both generators' loss (eq. 2, 3)."""
-    losses = model.loss_fn(batch, model(batch["x"], **conditions_of(model, batch)))
+    losses = model.loss_fn(batch, model(batch["x"], y=conditions_of(model, batch)["y"]))
     return {name: value for name, value in losses.items() if name != "critic"}
 
 

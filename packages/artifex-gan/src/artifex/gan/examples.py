@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from artifex.core.config import ModelConfig
@@ -66,7 +68,7 @@ def cgan() -> Example:
 
 def projection_gan() -> Example:
     """A projection GAN of 8 × 8 pictures in two classes."""
-    sizes = {"z_dim": 4, "width": 8, "critic_width": 8, "critic_steps": 2}
+    sizes: dict[str, Any] = {"z_dim": 4, "width": 8, "critic_width": 8, "critic_steps": 2}
     return ProjectionGANConfig(shape=(8, 8, 1), n_classes=2, **sizes), bars()
 
 
@@ -89,22 +91,22 @@ def pix2pix() -> Example:
 
 def patchgan() -> Example:
     """A translator of 8 × 8 pictures under two critics."""
-    sizes = {"width": 4, "halvings": 1, "blocks": 1, "patch_layers": 0}
+    sizes: dict[str, Any] = {"width": 4, "halvings": 1, "blocks": 1, "patch_layers": 0}
     return PatchGANConfig(shape=(8, 8, 1), source_channels=1, **sizes), negatives()
 
 
 def cyclegan() -> Example:
-    """A CycleGAN of 8 × 8 pictures with a pool of three."""
-    return CycleGANConfig(shape=(8, 8, 1), width=4, blocks=0, patch_layers=0, pool=3), negatives()
+    """A CycleGAN of 16 × 16 pictures with a pool of three; statistics of smaller maps would magnify rounding."""
+    return CycleGANConfig(shape=(16, 16, 1), width=4, blocks=0, patch_layers=0, pool=3), negatives(side=16)
 
 
 def stylegan3_t() -> Example:
     """A StyleGAN3-T of 8 × 8 pictures with three layers."""
-    sizes = {"z_dim": 4, "w_dim": 4, "base": 16, "max_channels": 4, "n_layers": 3}
+    sizes: dict[str, Any] = {"z_dim": 4, "w_dim": 4, "base": 16, "max_channels": 4, "n_layers": 3}
     return StyleGAN3TConfig(shape=(8, 8, 1), r1_every=2, **sizes), pictures(8)
 
 
 def stylegan3_r() -> Example:
     """A StyleGAN3-R of 8 × 8 pictures with three layers."""
-    sizes = {"z_dim": 4, "w_dim": 4, "base": 16, "max_channels": 2, "n_layers": 3}
+    sizes: dict[str, Any] = {"z_dim": 4, "w_dim": 4, "base": 16, "max_channels": 2, "n_layers": 3}
     return StyleGAN3RConfig(shape=(8, 8, 1), ada_target=None, blur_steps=4, **sizes), pictures(8)

@@ -24,10 +24,10 @@ from artifex.gan.networks import Pictures
 
 
 class Pool(NamedTuple):
-    """Stored pictures, the first `count` of which are there."""
+    """Stored pictures, the first `filled` of which are there."""
 
     pictures: Float[Array, "capacity height width channel"]
-    count: Int[Array, ""]
+    filled: Int[Array, ""]
 
 
 class Draws(NamedTuple):
@@ -49,14 +49,14 @@ def exchange(pool: Pool, new: Pictures, chance: Draws) -> tuple[Pool, Pictures]:
 
     def one(pool: Pool, row: tuple[Array, Array, Array]) -> tuple[Pool, Array]:
         picture, swap, place = row
-        filling = pool.count < capacity  # eq. 1
-        at = jnp.where(filling, pool.count, place)
+        filling = pool.filled < capacity  # eq. 1
+        at = jnp.where(filling, pool.filled, place)
         stored = pool.pictures[at]
         given = jnp.where(~filling & swap, stored, picture)  # eq. 2
         kept = jnp.where(filling | swap, picture, stored)
-        return Pool(pool.pictures.at[at].set(kept), jnp.minimum(pool.count + 1, capacity)), given
+        return Pool(pool.pictures.at[at].set(kept), jnp.minimum(pool.filled + 1, capacity)), given
 
-    return jax.lax.scan(one, pool, (new.astype(pool.pictures.dtype), *chance))
+    return jax.lax.scan(one, pool, (new.astype(pool.pictures.dtype), chance.swap, chance.place))
 
 
 class Kept(nnx.Variable):
@@ -77,5 +77,5 @@ class ImagePool(nnx.Module):
             return new
         pool = Pool(self.pictures[...], self.count[...])
         pool, given = exchange(pool, new, draws(key, len(new), len(pool.pictures)))
-        self.pictures[...], self.count[...] = pool.pictures, pool.count
+        self.pictures[...], self.count[...] = pool.pictures, pool.filled
         return given.astype(new.dtype)
