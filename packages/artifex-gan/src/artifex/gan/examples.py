@@ -96,8 +96,8 @@ def patchgan() -> Example:
 
 
 def cyclegan() -> Example:
-    """A CycleGAN of 16 × 16 pictures with a pool of three; statistics of smaller maps would magnify rounding."""
-    return CycleGANConfig(shape=(16, 16, 1), width=4, blocks=0, patch_layers=0, pool=3), negatives(side=16)
+    """A CycleGAN of 8 × 8 pictures with a pool of three."""
+    return CycleGANConfig(shape=(8, 8, 1), width=4, blocks=0, patch_layers=0, pool=3), negatives()
 
 
 def stylegan3_t() -> Example:
