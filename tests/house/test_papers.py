@@ -38,9 +38,10 @@ def test_the_code_cites_an_equation(model_files):
     ] == []
 
 
-def test_one_file_holds_one_model(projects):
-    ours = [model.record.model.partition(":")[0] for model in list_models() if model.distribution in projects]
-    assert sorted(ours) == sorted(set(ours))
+def test_one_file_holds_the_models_of_one_paper(projects):
+    ours = {(m.record.model.partition(":")[0], m.record.paper) for m in list_models() if m.distribution in projects}
+    modules = [module for module, _ in ours]
+    assert sorted(modules) == sorted(set(modules))
 
 
 def test_a_record_tells_the_paper_and_its_year(projects):

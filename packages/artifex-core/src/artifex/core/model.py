@@ -125,6 +125,8 @@ class GenerativeModel(nnx.Module):
     def _condition(self, name: str, value: np.ndarray, n_samples: int) -> np.ndarray:
         if value.ndim == 0:
             return np.full(n_samples, value)
+        if len(value) == 1:
+            return np.repeat(value, n_samples, axis=0)
         if len(value) != n_samples:
             raise ValueError(
                 f"{type(self).__name__}.sample: expected one value of {name!r} a sample, so {n_samples}, "

@@ -31,6 +31,10 @@ FIRST_PARTY = {
     "artifex-flow": (
         "iaf", "realnvp", "realnvp_image", "maf", "cnf", "glow", "neural_spline", "conditional_flow", "circular_nsf",
     ),
+    "artifex-gan": (
+        "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "pix2pix", "cyclegan", "patchgan", "projection_gan",
+        "stylegan3_t", "stylegan3_r", "r3gan",
+    ),
     "artifex-vae": (
         "vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae",
     ),

@@ -4,6 +4,7 @@ autoencoder   training brings decode(encode(x)) nearer to x
 bijective     inverse(forward(x)) = x, and log_det = log |det ∂z/∂x| by autodiff                             (1)
 conditional   loss and samples follow the condition
 likelihood    ∫ exp(log_prob) dx = 1                                                                         (2)
+translator    each translation follows its own source, and no other row's
 """
 
 from __future__ import annotations
@@ -58,12 +59,13 @@ def check_conditional(s: Subject) -> None:
     """Once trained, another condition changes the loss and the samples; a new network may start as a constant."""
     model = s.trained.after
     name = model.conditions[0]
-    rolled = np.roll(np.asarray(s.batch[name]), 1, axis=0)
-    a, b = s.losses(s.batch, of=model), s.losses({**s.batch, name: rolled}, of=model)
+    # One condition for all rows, not another order of them, which unpaired models rightly ignore.
+    other = np.repeat(np.asarray(s.batch[name])[:1], s.n, axis=0)
+    a, b = s.losses(s.batch, of=model), s.losses({**s.batch, name: other}, of=model)
     expect(any(float(a[k]) != float(b[k]) for k in a if k.endswith("/loss")), "the loss ignores the condition")
     given = s.conditions(s.n)
     x = np.asarray(model.sample(s.n, rngs=nnx.Rngs(0), **given))
-    y = np.asarray(model.sample(s.n, rngs=nnx.Rngs(0), **{**given, name: rolled}))
+    y = np.asarray(model.sample(s.n, rngs=nnx.Rngs(0), **{**given, name: other}))
     expect(not np.array_equal(x, y), "the samples ignore the condition")
 
 
@@ -108,9 +110,30 @@ def check_bijective(s: Subject) -> None:
     close(back, -log_det, 1e-4, "the directions' log_dets do not add up to 0")
 
 
+def check_translator(s: Subject) -> None:
+    """Another source in row 0 changes the translation of row 0 and no other, and translations have the data's shape."""
+    layout, arrays = flatten(s.trained.after)
+
+    def translated(source: jax.Array) -> np.ndarray:
+        return np.asarray(run(arrays, source, jax.random.key(0)))
+
+    @jax.jit
+    def run(arrays: Any, source: jax.Array, key: jax.Array) -> jax.Array:
+        model = merge(layout, arrays)
+        model.eval()
+        return model.translate(source, rngs=RowRngs(key))
+
+    source = jnp.asarray(s.batch[s.trained.after.conditions[0]])
+    before, after = translated(source), translated(source.at[0].set(source[-1]))
+    expect(before.shape == s.batch["x"].shape, f"translations of shape {before.shape}, data {s.batch['x'].shape}")
+    expect(not np.array_equal(before[0], after[0]), "a translation ignores its source")
+    close(after[1:], before[1:], 1e-5, "a translation looks at other rows")
+
+
 BY_CAPABILITY: dict[str, Callable[[Subject], None]] = {
     "autoencoder": check_autoencoder,
     "bijective": check_bijective,
     "conditional": check_conditional,
     "likelihood": check_likelihood,
+    "translator": check_translator,
 }

@@ -16,7 +16,9 @@ class OptimizerConfig(Config):
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "lion", "adafactor"] = "adam"
     learning_rate: float = 1e-3  # the peak
-    schedule: Literal["constant", "cosine", "linear"] = "constant"  # after the warm-up, down to 0 at the last step
+    schedule: Literal["constant", "cosine", "linear"] = "constant"  # after warm-up and hold
+    hold: float = 0.0  # share of the updates at the peak before the schedule falls
+    final: float = 0.0  # where it ends, as a share of the peak
     warmup_steps: int = 0  # updates over which the rate rises from 0 to its peak
     betas: tuple[float, float] = (0.9, 0.999)  # decay of the first and second moment
     eps: float = 1e-8  # added to the root of the second moment
@@ -31,6 +33,11 @@ class OptimizerConfig(Config):
             raise ValueError(
                 "OptimizerConfig: expected 'learning_rate', 'warmup_steps' and 'weight_decay' >= 0, got "
                 f"{self.learning_rate}, {self.warmup_steps} and {self.weight_decay}. Use 0 to switch one off."
+            )
+        if not 0 <= self.hold < 1 or self.final < 0:
+            raise ValueError(
+                f"OptimizerConfig: expected 0 <= 'hold' < 1 and 'final' >= 0, got {self.hold} and {self.final}. "
+                "Both are shares: hold=0.5 stays at the peak for the first half."
             )
         if self.weight_decay and self.name not in ("adamw", "lion"):
             raise ValueError(

@@ -35,6 +35,7 @@ class Objective:
     every: int = 1  # update only on each n-th step (lazy regularisation)
     feed: Literal["reuse", "split"] = "reuse"  # repeats see the same batch, or one part of it each
     prepare: Callable[[Any, Batch, StepContext], None] | None = None  # outside the gradient; may write Variables
+    project: Callable[[Array], Array] | None = None  # of each parameter moved, after its update (weight clipping)
     additive: bool = True  # False: the loss is no mean over examples, so parts of a batch do not add up
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Optimizers and schedules from their configs.
 
-    rate(n) = peak · min(1, (n + 1) / warmup) · f((n − warmup) / (steps − warmup))                                (1)
+    rate(n) = peak · min(1, (n + 1) / warmup) · (e + (1 − e) f(t)),    t = max(0, s − h) / (1 − h)               (1)
     f = 1 (constant),  ½ (1 + cos π t) (cosine),  1 − t (linear)
+with s = (n − warmup) / (steps − warmup), h the share that is held and e the share of the peak at the end.
 
 References:
     [1] Kingma & Ba, Adam, 2014, arXiv:1412.6980
@@ -27,9 +28,10 @@ from artifex.core.training.objective import TrainingSpec
 def learning_rate(config: OptimizerConfig, steps: int, count: Any) -> Float[Array, ""]:
     """The learning rate of update `count` out of `steps` (eq. 1)."""
     warm = jnp.minimum(1.0, (count + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    t = jnp.clip((count - config.warmup_steps) / max(steps - config.warmup_steps, 1), 0, 1)
+    share = jnp.clip((count - config.warmup_steps) / max(steps - config.warmup_steps, 1), 0, 1)
+    t = jnp.maximum(share - config.hold, 0) / (1 - config.hold)
     shapes = {"constant": jnp.ones_like(t), "cosine": 0.5 * (1 + jnp.cos(jnp.pi * t)), "linear": 1 - t}
-    return config.learning_rate * warm * shapes[config.schedule]
+    return config.learning_rate * warm * (config.final + (1 - config.final) * shapes[config.schedule])
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:

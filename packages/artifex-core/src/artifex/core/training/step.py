@@ -120,6 +120,8 @@ def _update(
         moved = pick(state.params, plan.owned.moved[name])
         updates, opt = plan.optimizers[name].update(grads, state.opt_state[name], moved)
         changed: Any = optax.apply_updates(moved, updates)
+        if this.objective.project is not None:
+            changed = jax.tree.map(this.objective.project, changed)
         return state._replace(
             params=state.params | changed,
             variables=variables,

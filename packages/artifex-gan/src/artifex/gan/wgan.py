@@ -1,0 +1,113 @@
+"""Wasserstein GAN with clipped weights.
+
+    W₁(p, q) = sup over 1-Lipschitz D of E_p D(x) − E_q D(x̃)                                                    (1)
+    lower over D   E D(x̃) − E D(x),   five updates a step, each weight clipped to [−c, c] after each             (2)
+    lower over G   −E D(x̃)                                                                                      (3)
+Clipping holds D Lipschitz, with some constant. The first weights are clipped too: no gradient is taken at others.
+
+References:
+    [1] Arjovsky, Chintala & Bottou, Wasserstein GAN, 2017, arXiv:1701.07875
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
+from artifex.core.leaves import variables
+from artifex.core.model import GenerativeModel
+from artifex.core.protocols import Batch
+from artifex.core.training.objective import StepContext, TrainingSpec
+from artifex.gan.adversarial import (
+    Condition,
+    Game,
+    GANLosses,
+    GANOutputs,
+    adversarial,
+    check_data,
+    draw,
+    first_step,
+    game_losses,
+    normal_latent,
+    play,
+    refuse_condition,
+)
+from artifex.gan.loss import wasserstein
+from artifex.gan.networks import AnyNetworks, ConvNetworks, Latent, is_additive, make_critic, make_generator
+from artifex.gan.penalty import Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class WGANConfig(ModelConfig):
+    """A Wasserstein GAN with clipped weights."""
+
+    shape: tuple[int, ...] = (32, 32, 3)  # of the data, channels last
+    range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: unbounded, and the output is linear
+    z_dim: int = 128
+    networks: AnyNetworks = field(default_factory=ConvNetworks)
+    clip: float = 0.01  # c of eq. 2
+    critic_steps: int = 5  # critic updates a step, each on a part of the batch
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip <= 0:
+            raise ValueError(f"WGANConfig: expected 'clip' > 0, got {self.clip}. The paper uses 0.01.")
+
+
+class WGAN(GenerativeModel):
+    """A Wasserstein GAN with clipped weights."""
+
+    def __init__(self, config: WGANConfig, *, rngs: nnx.Rngs) -> None:
+        super().__init__(config, rngs=rngs)
+        bounded = config.range is not None
+        self.generator = make_generator(config.networks, config.shape, config.z_dim, bounded=bounded, rngs=rngs)
+        self.discriminator = make_critic(config.networks, config.shape, offset=False, rngs=rngs)
+        for _, weight in variables(self.discriminator):
+            if isinstance(weight, nnx.Param):
+                weight.set_value(self.clip(weight[...]))
+
+    def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> GANOutputs:
+        """Fakes, and the logits of data and fakes."""
+        return play(self, x, self.rngs_or_own(rngs))
+
+    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
+        """Both sides' losses (eq. 1, 2)."""
+        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
+
+    def generate(
+        self,
+        n_samples: int = 1,
+        *,
+        y: Condition | None = None,
+        z: Latent | None = None,
+        rngs: nnx.Rngs | None = None,
+    ) -> Data:
+        """Samples G(z)."""
+        refuse_condition(self, y)
+        return draw(self, n_samples, self.rngs_or_own(rngs), z)
+
+    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
+        """z ~ N(0, I)."""
+        return normal_latent(n, self.config.z_dim, rngs)
+
+    def clip(self, weight: Float[Array, "..."]) -> Float[Array, "..."]:
+        """A weight within [−c, c] (eq. 2)."""
+        return jnp.clip(weight, -self.config.clip, self.config.clip)  # eq. 2
+
+    def game(self, ctx: StepContext) -> Game:
+        """Eq. 2 and 3."""
+        return Game(wasserstein())  # eq. 2, 3
+
+    def check_data(self, spec: DataSpec) -> None:
+        """Refuse data of another shape or range."""
+        check_data(self.config, spec)
+
+    def training_spec(self) -> TrainingSpec:
+        """Critic updates on parts of the batch, clipped each, then one of the generator."""
+        steps, additive = self.config.critic_steps, is_additive(self.config.networks)
+        return adversarial(self, critic_steps=steps, project=self.clip, additive=additive)
