@@ -3,7 +3,7 @@
 Digits of scikit-learn, binarised at level 8: 1,437 to train on, 360 held out; two layers of 200 tanh units, 8 latents,
 4,000 steps of 128, Adam at 1e-3 with a cosine; nats an image, three seeds. MNIST where a data folder holds it
 (variable ARTIFEX_DATA): stochastic binarisation, the test set binarised once with seed 0, at the small budget that is
-printed, three seeds too; the published figures beside it are from long runs of other networks and cannot be compared with it.
+printed, three seeds too; the published figures beside it are from long runs of other networks, not to be compared.
 
     python benchmarks/vae_quality.py [digits] [mnist]
 """

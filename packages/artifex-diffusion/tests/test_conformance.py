@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from artifex.core.testing import kit
 from artifex.core.testing.plugin import parametrize_model
 
-NAMES = ("ddpm", "score_sde", "guided_diffusion", "edm", "flow_matching", "dit")
-ALIKE = ("ncsn", "ddim")  # trained as ddpm is, which runs every check
-# Networks of convolutions take a minute or two of compiling each; beside these checks their own test files are the
-# fast siblings.
-HEAVY = ("latent_diffusion", "autoencoder_kl", "stable_diffusion")
-QUICK = ("record", "build", "mask")
+NAMES = (
+    "ddpm", "score_sde", "guided_diffusion", "edm", "flow_matching", "dit", "ncsn", "ddim",
+    "latent_diffusion", "autoencoder_kl", "stable_diffusion",
+)  # fmt: skip
+# These are trained as ddpm is, which runs every check among the fast tests.
+ALIKE = ("ncsn", "ddim", "guided_diffusion", "dit")
+# Networks of convolutions take minutes of compiling; their own test files are the fast siblings.
+CONVOLVING = ("latent_diffusion", "autoencoder_kl", "stable_diffusion")
+QUICK = ("record", "build")
+HEAVY = ("sharded", "resume", "bfloat16")
+
+
+def slow_checks(name: str) -> set[str]:
+    if name in CONVOLVING:
+        return set(kit.checks_of(name)) - set(QUICK)
+    return set(HEAVY) if name in ALIKE else set()
 
 
 def _cases() -> list[pytest.param]:
-    cases = [case for name in NAMES for case in parametrize_model(name).args[1]]
-    for case in (case for name in (*ALIKE, *HEAVY) for case in parametrize_model(name).args[1]):
-        quick = str(case.id).endswith(QUICK)
-        cases.append(case if quick else pytest.param(*case.values, id=case.id, marks=(*case.marks, pytest.mark.slow)))
-    return cases
+    return [case for name in NAMES for case in parametrize_model(name, slow=slow_checks(name)).args[1]]
 
 
 @pytest.mark.parametrize("conformance", _cases())

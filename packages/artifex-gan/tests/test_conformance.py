@@ -6,23 +6,14 @@ import pytest
 
 from artifex.core.testing.plugin import parametrize_model
 
-NAMES = (
-    "cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "pix2pix", "cyclegan", "patchgan", "projection_gan", "r3gan",
-)  # fmt: skip
-# These have the state and the networks of others on the list, whose heavy checks are their fast siblings.
-ALIKE = ("cgan", "lsgan", "wgan", "pix2pix", "patchgan")
+NAMES = ("dcgan", "wgan_gp", "r3gan", "cyclegan", "projection_gan", "cgan", "lsgan", "wgan", "pix2pix", "patchgan")
+# These have the state and the networks of the others, which run the heavy checks among the fast tests.
+ALIKE = ("projection_gan", "cgan", "lsgan", "wgan", "pix2pix", "patchgan")
 HEAVY = ("sharded", "resume", "bfloat16")
 
 
 def _cases() -> list[pytest.param]:
-    cases = [case for name in NAMES for case in parametrize_model(name).args[1]]
-    slow = {case.id: [pytest.mark.slow] if _is_slow(case.id) else [] for case in cases}
-    return [pytest.param(*case.values, id=case.id, marks=[*case.marks, *slow[case.id]]) for case in cases]
-
-
-def _is_slow(case: str) -> bool:
-    name, _, check = case.rpartition("-")
-    return name in ALIKE and check in HEAVY
+    return [case for name in NAMES for case in parametrize_model(name, slow=HEAVY if name in ALIKE else ()).args[1]]
 
 
 @pytest.mark.parametrize("conformance", _cases())

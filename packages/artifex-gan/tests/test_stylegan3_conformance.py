@@ -1,23 +1,22 @@
-"""StyleGAN3 keeps the contract; R, which shares all of its code with T, runs its heavy checks among the slow ones."""
+"""StyleGAN3 keeps the contract; its heavy checks take minutes of compiling."""
 
 from __future__ import annotations
 
 import pytest
 
+from artifex.core.testing import kit
 from artifex.core.testing.plugin import parametrize_model
 
-HEAVY = ("sharded", "resume", "bfloat16", "loss", "config")
+NAMES = ("stylegan3_t", "stylegan3_r")
+QUICK = {"stylegan3_t": ("record", "config", "build", "generate", "no_retrace"), "stylegan3_r": ("record", "build")}
 
 
 def _cases() -> list[pytest.param]:
-    cases = [case for name in ("stylegan3_t", "stylegan3_r") for case in parametrize_model(name).args[1]]
-    slow = {case.id: [pytest.mark.slow] if _is_slow(case.id) else [] for case in cases}
-    return [pytest.param(*case.values, id=case.id, marks=[*case.marks, *slow[case.id]]) for case in cases]
-
-
-def _is_slow(case: str) -> bool:
-    name, _, check = case.rpartition("-")
-    return name == "stylegan3_r" and check in HEAVY
+    return [
+        case
+        for name in NAMES
+        for case in parametrize_model(name, slow=set(kit.checks_of(name)) - set(QUICK[name])).args[1]
+    ]
 
 
 @pytest.mark.parametrize("conformance", _cases())

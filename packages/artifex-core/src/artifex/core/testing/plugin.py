@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -36,8 +36,13 @@ class Case:
         kit.checks_of(self.model)[self.check](subjects.subject(self.model))
 
 
-def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = None) -> Any:
-    """A mark that runs the decorated test once for each check of a model, on one worker."""
+def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = None, slow: Collection[str] = ()) -> Any:
+    """A mark that runs the decorated test once for each check of a model, on one worker.
+
+    Args:
+        expected_failures: a reason by check.
+        slow: checks to be marked so, where another model of the family runs them on the same code.
+    """
     kit, _ = _kit()
     expected = expected_failures or {}
     checks = kit.checks_of(name)
@@ -47,7 +52,7 @@ def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = N
     model_record(name)
     cases = []
     for check in checks:
-        marks = [pytest.mark.xdist_group(name)]
+        marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if check in slow else [])]
         if check in expected:
             marks.append(pytest.mark.xfail(reason=expected[check], strict=True))
         cases.append(pytest.param(Case(name, check), id=f"{name}-{check}", marks=marks))
