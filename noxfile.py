@@ -161,6 +161,15 @@ def faults(session: nox.Session) -> None:
 
 
 @session(default=False)
+def peers(session: nox.Session) -> None:
+    """The families' tests with torch and the libraries beside it that they compare with."""
+    install(session)
+    families = ["-e", "packages/artifex-flow[peers]", "-e", "packages/artifex-diffusion[text]"]
+    session.install("-c", "constraints.txt", "torch>=2.5", "diffusers>=0.31", "transformers>=4.45", *families)
+    pytest(session, "-m", "not faults", *[str(package) for package in PACKAGES])
+
+
+@session(default=False)
 def demo(session: nox.Session) -> None:
     """Train a VAE on handwritten digits, sample, evaluate; leaves pictures and a report."""
     install(session, extra="")
