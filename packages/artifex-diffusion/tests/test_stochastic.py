@@ -112,7 +112,7 @@ def test_samples_do_not_couple(solver):
 
 
 def test_annealed_langevin_samples_the_last_level():
-    """On a Gaussian of variance v, steps of size a settle at the variance v/(1 − a/4v): no bias is left to allow for."""
+    """On a Gaussian of variance v, steps of size a settle at v/(1 − a/4v): no bias is left to allow for."""
     schedule = VE(sigma_min=0.1, sigma_max=1.0)
     mean, std = moments(AnnealedLangevin(size=0.02, repeats=60), Exponential()(schedule, 5), schedule)
     v = STD**2 + 0.1**2

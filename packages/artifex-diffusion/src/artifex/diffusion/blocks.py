@@ -69,7 +69,7 @@ class ResBlock(nnx.Module):
     def __call__(self, x: Image, e: Embedding | None = None, *, rngs: nnx.Rngs | None = None) -> Features:
         """x plus what the branch adds (eq. 1); with dropout where there are random streams."""
         h = self.conv1(jax.nn.silu(self.norm1(x)))
-        if self.time is not None:
+        if self.time is not None and e is not None:
             h = h + self.time(jax.nn.silu(e))[:, None, None]
         h = self.dropout(jax.nn.silu(self.norm2(h)), deterministic=rngs is None, rngs=rngs)
         return self.conv2(h) + (x if self.shortcut is None else self.shortcut(x))

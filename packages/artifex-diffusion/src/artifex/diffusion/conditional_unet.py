@@ -125,8 +125,14 @@ class ConditionalUNet(nnx.Module):
         self.norm = norm(first, style, rngs=rngs)
         self.out = conv((first, config.out_channels or channels), init=zeros, rngs=rngs)
 
-    def __call__(self, xt: Image, c: NoiseLevel, y: Context, *, rngs: nnx.Rngs | None = None) -> Features:
-        """The prediction from x_t at noise level c under the condition y."""
+    def __call__(self, xt: Image, c: NoiseLevel, y: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Features:
+        """The prediction from x_t at noise level c under the condition y.
+
+        Raises:
+            ValueError: there is no y.
+        """
+        if y is None:
+            raise ValueError("ConditionalUNet: expected a condition y, got none. Pass the tokens that it looks at.")
         e = self.time(c, xt.dtype)
         h = self.body(self.inp(xt), Given(e, y, rngs))
         return self.out(jax.nn.silu(self.norm(h)))

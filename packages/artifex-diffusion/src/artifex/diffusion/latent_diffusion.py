@@ -120,10 +120,10 @@ class LatentDiffusion(GenerativeModel):
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data that the autoencoder does not take, or codes that the diffusion model does not."""
+        encode = self.autoencoder.encode
         if isinstance(self.autoencoder, ChecksData):
             self.autoencoder.check_data(spec)
-        x = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-        code = jax.eval_shape(self.autoencoder.encode, x)
+        code = jax.eval_shape(encode, jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32))
         if isinstance(self.diffusion, ChecksData):
             self.diffusion.check_data(dataclasses.replace(spec, shape=code.shape[1:], low=None, high=None, levels=None))
 

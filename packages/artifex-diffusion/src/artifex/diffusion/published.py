@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flax import nnx
 
@@ -39,6 +39,7 @@ VAE_IS: Settings = {
     "use_post_quant_conv": True, "use_quant_conv": True,
 }  # fmt: skip
 TEXT_IS: Settings = {"layer_norm_eps": 1e-5}
+PREDICTIONS: dict[str, Literal["eps", "v"]] = {"epsilon": "eps", "v_prediction": "v"}
 
 
 def load_stable_diffusion(folder: str | Path) -> StableDiffusion:
@@ -78,7 +79,7 @@ def published_config(folder: Path) -> StableDiffusionConfig:
             beta_start=scheduler.get("beta_start", 0.00085),
             beta_end=scheduler.get("beta_end", 0.012),
         ),
-        prediction={"epsilon": "eps", "v_prediction": "v"}[scheduler.get("prediction_type", "epsilon")],
+        prediction=PREDICTIONS[scheduler.get("prediction_type", "epsilon")],
         scale=vae["scaling_factor"],
     )
 
@@ -114,7 +115,7 @@ def unet_config(unet: Settings, coder: CoderConfig) -> ConditionalUNetConfig:
         widths=unet["block_out_channels"],
         n_blocks=unet["layers_per_block"],
         attends=attends,
-        n_heads=heads if isinstance(heads, list) else [heads] * len(down),
+        n_heads=tuple(heads) if isinstance(heads, list) else (heads,) * len(down),
         context=unet["cross_attention_dim"],
         linear=unet.get("use_linear_projection", False),
         groups=unet["norm_num_groups"],

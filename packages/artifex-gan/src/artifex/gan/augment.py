@@ -160,7 +160,7 @@ def adapted(keys: Key[Array, " batch"], x: Pictures, p: Probability) -> Pictures
     return jnp.where(change.tints[:, None, None, None], tinted, moved)
 
 
-def draw_change(key: Key[Array, ""], *, p: Probability, shape: tuple[int, int, int]) -> Change:
+def draw_change(key: Key[Array, ""], *, p: Probability, shape: tuple[int, ...]) -> Change:
     """The changes of one row."""
     place, colour = jax.random.split(key)
     return Change(*draw_place(place, p, shape[0]), *draw_colour(colour, p, shape[2]))

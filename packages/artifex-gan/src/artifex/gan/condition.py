@@ -27,8 +27,14 @@ from artifex.gan.spectral import SpectralNorm
 Labels = Int[Array, " batch"]
 
 
-def one_hot(y: Labels, n_classes: int) -> Float[Array, "batch label"]:
-    """e_y of each row; NaN, which the trainer refuses, for a class that does not exist."""
+def one_hot(y: Labels | None, n_classes: int) -> Float[Array, "batch label"]:
+    """e_y of each row; NaN, which the trainer refuses, for a class that does not exist.
+
+    Raises:
+        ValueError: there is no y.
+    """
+    if y is None:
+        raise ValueError(f"one_hot: expected classes y, got none. Pass one from 0 to {n_classes - 1} for each row.")
     valid = (y >= 0) & (y < n_classes)
     return jnp.where(valid[:, None], jax.nn.one_hot(y, n_classes), jnp.nan)
 

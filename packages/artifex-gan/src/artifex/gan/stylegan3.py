@@ -362,7 +362,8 @@ class StyleGAN3(GenerativeModel):
 
     def __init__(self, config: StyleGAN3TConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
-        self.conditions = ("y",) if config.n_classes else ()
+        if config.n_classes:
+            self.conditions = ("y",)  # pyright: ignore[reportAttributeAccessIssue]  of this config, not of its class
         self.generator = StyleGAN3Generator(config, rngs=rngs)
         self.discriminator = StyleGAN2Discriminator(
             config.shape, config.base, config.max_channels, n_classes=config.n_classes, rngs=rngs

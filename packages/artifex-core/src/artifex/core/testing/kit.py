@@ -198,7 +198,8 @@ def check_generate(s: Subject) -> None:
     expect(x.shape == (5, *shape), f"samples of shape {x.shape}, data of shape {shape}")
     expect(np.isfinite(x).all(), "samples are not finite")
     expect(np.array_equal(x, draw(5, rngs=nnx.Rngs(0))), "equal keys give different samples")
-    if not isinstance(model, Translator):  # whose only noise may be its source
+    translates = isinstance(model, Translator)
+    if not translates:  # the only noise of a translator may be its source
         _check_keys(functools.partial(draw, 5))
     chunked = np.asarray(draw(5, rngs=nnx.Rngs(0), batch_size=2))
     alone = np.asarray(model.sample(2, rngs=nnx.Rngs(0), **s.conditions(2)))
