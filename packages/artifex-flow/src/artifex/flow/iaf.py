@@ -51,7 +51,7 @@ class IAF(Flow):
 
 
 def gated_layer(config: IAFConfig, rngs: nnx.Rngs) -> Autoregressive:
-    """One transform by eq. 1, whose forward direction is base to data."""
+    """One transform (eq. 1), whose forward direction is base to data."""
     made = MADE(
         config.dim,
         Gate.n_params,

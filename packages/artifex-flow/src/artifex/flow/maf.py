@@ -54,7 +54,7 @@ class MAF(Flow):
 
 
 def affine_layer(config: MAFConfig, rngs: nnx.Rngs) -> Autoregressive:
-    """One transform by eq. 1."""
+    """One transform (eq. 1)."""
     made = MADE(
         config.dim,
         Exponential.n_params,

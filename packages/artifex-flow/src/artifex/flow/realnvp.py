@@ -48,7 +48,7 @@ class RealNVP(Flow):
 
 
 def affine_coupling(config: RealNVPConfig, rngs: nnx.Rngs) -> Coupling:
-    """One coupling by eq. 1."""
+    """One coupling (eq. 1)."""
     split = passing(config.dim)
     sizes = (split, config.dim - split)
     scalar = Bounded(sizes[1], rngs=rngs)

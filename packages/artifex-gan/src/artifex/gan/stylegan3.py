@@ -314,11 +314,11 @@ class Synthesis(nnx.Module):
         self.stages, self.rotation = schedule(config), config.rotation
         window = 1 if config.rotation else 3
         self.input = FourierInput(self.stages[0], config.w_dim, rngs=rngs)
-        befores = (self.stages[0], *self.stages[:-1])
+        sources = (self.stages[0], *self.stages[:-1])
         windows = [window] * config.n_layers + [1]
         self.layers = nnx.List(
             Modulated((k, before.channels, after.channels), config.w_dim, rngs=rngs)
-            for k, before, after in zip(windows, befores, self.stages, strict=True)
+            for k, before, after in zip(windows, sources, self.stages, strict=True)
         )
 
     def __call__(
