@@ -11,8 +11,8 @@ NAMES = (
     "ddpm", "score_sde", "guided_diffusion", "edm", "flow_matching", "dit", "ncsn", "ddim",
     "latent_diffusion", "autoencoder_kl", "stable_diffusion",
 )  # fmt: skip
-# These are trained as ddpm is, which runs every check among the fast tests.
-ALIKE = ("ncsn", "ddim", "guided_diffusion", "dit")
+# One trainer trains them all: flow_matching runs the heavy checks among the fast tests, the others among the slow ones.
+FAST = ("flow_matching",)
 # Networks of convolutions take minutes of compiling; their own test files are the fast siblings.
 CONVOLVING = ("latent_diffusion", "autoencoder_kl", "stable_diffusion")
 QUICK = ("record", "build")
@@ -22,7 +22,7 @@ HEAVY = ("sharded", "resume", "bfloat16")
 def slow_checks(name: str) -> set[str]:
     if name in CONVOLVING:
         return set(kit.checks_of(name)) - set(QUICK)
-    return set(HEAVY) if name in ALIKE else set()
+    return set() if name in FAST else set(HEAVY)
 
 
 def _cases() -> list[pytest.param]:
