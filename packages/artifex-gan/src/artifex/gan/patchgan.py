@@ -24,6 +24,7 @@ from typing import Any, ClassVar, TypedDict
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -229,6 +230,7 @@ def shrink(x: Pictures) -> Float[Array, "batch rows columns channel"]:
         "window_strides": (1, 2, 2, 1),
         "padding": ((0, 0), (1, 1), (1, 1), (0, 0)),
     }
-    total = jax.lax.reduce_window(x, jnp.zeros((), x.dtype), jax.lax.add, **window)
+    # A zero of numpy: under a trace one of jax is no constant, and the sum has no gradient then.
+    total = jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, **window)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
-    return total / jax.lax.reduce_window(ones, jnp.zeros((), x.dtype), jax.lax.add, **window)
+    return total / jax.lax.reduce_window(ones, np.zeros((), x.dtype), jax.lax.add, **window)
