@@ -8,7 +8,7 @@ from artifex.core.testing import kit
 from artifex.core.testing.plugin import parametrize_model
 
 NAMES = ("stylegan3_t", "stylegan3_r")
-QUICK = {"stylegan3_t": ("record", "config", "build", "generate", "no_retrace"), "stylegan3_r": ("record", "build")}
+QUICK = {"stylegan3_t": ("record", "config", "build"), "stylegan3_r": ("record", "build")}
 
 
 def _cases() -> list[pytest.param]:
