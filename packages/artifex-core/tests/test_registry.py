@@ -134,11 +134,11 @@ def test_two_models_with_one_config_class_are_a_conflict():
 
 
 def test_an_unknown_name_gets_a_suggestion():
-    register_model("wgan")(Scale)
+    register_model("scalenet")(Scale)
     with pytest.raises(LookupError) as caught:
-        create_model("wgann", rngs=nnx.Rngs(0))
+        create_model("scalenett", rngs=nnx.Rngs(0))
     assert str(caught.value) == (
-        "create_model: expected the name of an installed model, got 'wgann'. Did you mean 'wgan'? "
+        "create_model: expected the name of an installed model, got 'scalenett'. Did you mean 'scalenet'? "
         "Run 'artifex list-models' for the list."
     )
 
