@@ -30,9 +30,9 @@ class Stop:
             raise KeyboardInterrupt  # asked twice: at once
         self.signal = signal.Signals(number)
 
-    def asked(self, step: int) -> bool:
-        """Whether to stop before this step; several processes all ask, and all hear the same."""
-        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+    def agreed(self, step: int) -> bool:
+        """Whether several processes stop before this step; all of them ask, and all hear the same."""
+        if multihost_utils.reached_preemption_sync_point(step):
             self.signal = signal.SIGTERM
         return self.signal is not None
 

@@ -270,13 +270,14 @@ class Trainer:
         journal.names = about.names
         none = metrics = jax.device_put(about.no_metrics(), self.placement.data)
         window, in_flight = None, collections.deque()
-        while self.step < end and not stop.asked(self.step):
+        several = jax.process_count() > 1
+        while self.step < end and stop.signal is None:
             k = most if end - self.step >= most else 1
             if window is None or self.step + k > window.until:
                 window = feed.window(self.step, k)
             run, due = self._program(task, k), self._next_due(end)
             step, leaves, arrays, until = self.step, self._leaves, window.arrays, min(window.until, end)
-            while step < due and step + k <= until and not stop.asked(step):
+            while step < due and step + k <= until and stop.signal is None and not (several and stop.agreed(step)):
                 leaves, metrics = run(leaves, metrics, arrays, seed)
                 self._leaves = leaves
                 step += k
