@@ -16,7 +16,7 @@ FAST = ("flow_matching",)
 # Networks of convolutions take minutes of compiling; their own test files are the fast siblings.
 CONVOLVING = ("latent_diffusion", "autoencoder_kl", "stable_diffusion")
 QUICK = ("record", "build")
-HEAVY = ("sharded", "resume", "bfloat16")
+HEAVY = ("sharded", "resume", "bfloat16", "loss", "save")
 
 
 def slow_checks(name: str) -> set[str]:

@@ -11,7 +11,7 @@ NAMES = (
 )  # fmt: skip
 # One trainer trains them all: maf runs the heavy checks among the fast tests, the others among the slow ones.
 FAST = ("maf",)
-HEAVY = ("sharded", "resume", "bfloat16")
+HEAVY = ("sharded", "resume", "bfloat16", "loss", "save")
 
 
 def _cases() -> list[pytest.param]:
