@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
+import pytest
 from jaxtyping import install_import_hook
 
 import artifex.core.testing.annotations  # noqa: F401  jaxtyping looks the checker up by name
@@ -15,3 +17,10 @@ import artifex.core.testing.annotations  # noqa: F401  jaxtyping looks the check
 install_import_hook("artifex", "artifex.core.testing.annotations.check_arrays")
 
 pytest_plugins = ["artifex.core.testing.plugin"] if importlib.util.find_spec("artifex.core.testing.plugin") else []
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Keep the tests of a file on one worker: what they have compiled or trained is then made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -9,14 +9,14 @@ repeated columns, where a density grows without bound, and are left out.
 All systems: STEPS steps of BATCH, Adam at 1e-3 with a cosine, gradients clipped at norm 5, networks of two layers of
 WIDTH units, three seeds; ± is the standard error over test rows, averaged over seeds, then the spread of the seeds.
 
-    python benchmarks/flow_density.py [toys] [uci]
+    python benchmarks/flow_density.py [toys] [uci] [--libraries artifex flowjax zuko]
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -212,11 +212,24 @@ def zuko(kind: str, layers: int) -> Callable[[Data, Budget, int], Rows]:
     return fit
 
 
-def systems() -> dict[str, Callable[[Data, Budget, int], Rows]]:
+def systems(libraries: list[str]) -> dict[str, Callable[[Data, Budget, int], Rows]]:
     """What is compared, by name."""
+    found = ours() if "artifex" in libraries else {}
+    for peer, build in (("flowjax", flowjax), ("zuko", zuko)):
+        if peer in libraries and importlib.util.find_spec(peer):
+            found |= {
+                f"{peer}, affine masked, 5 layers": build("affine", 5),
+                f"{peer}, spline coupling, 8 layers": build("coupling", 8),
+                f"{peer}, spline masked, 5 layers": build("spline", 5),
+            }
+    return found
+
+
+def ours() -> dict[str, Callable[[Data, Budget, int], Rows]]:
+    """Our models of the comparison."""
     net = {"type": "mlp", "hidden_dims": "hidden"}
     spline = {"bins": BINS, "bound": BOUND}
-    found = {
+    return {
         "realnvp, 8 layers": artifex("realnvp", {"n_layers": 8, "net": net}),
         "maf, 5 layers": artifex("maf", {"n_layers": 5, "hidden_dims": "hidden"}),
         "neural_spline, coupling, 8 layers": artifex(
@@ -226,21 +239,13 @@ def systems() -> dict[str, Callable[[Data, Budget, int], Rows]]:
             "neural_spline", {"n_layers": 5, **spline, "transform": {"type": "autoregressive", "hidden_dims": "hidden"}}
         ),
     }
-    for peer, build in (("flowjax", flowjax), ("zuko", zuko)):
-        if importlib.util.find_spec(peer):
-            found |= {
-                f"{peer}, affine masked, 5 layers": build("affine", 5),
-                f"{peer}, spline coupling, 8 layers": build("coupling", 8),
-                f"{peer}, spline masked, 5 layers": build("spline", 5),
-            }
-    return found
 
 
-def table(title: str, data: Data, budget: Budget, true: float | None = None) -> None:
+def table(title: str, data: Data, budget: Budget, libraries: list[str], true: float | None = None) -> None:
     """Fit every system with every seed, and print test nats, relative to the truth where it is known."""
     print(f"\n{title}: {data.train.shape[1]} numbers, {len(data.train)} rows to train on, {len(data.test)} held out;")
     print(f"  {budget.steps} steps of {BATCH}, width {budget.width}, seeds {list(SEEDS)}; nats", flush=True)
-    for name, fit in systems().items():
+    for name, fit in systems(libraries).items():
         before = time.process_time()
         found = np.stack([fit(data, budget, seed) for seed in SEEDS]) - (true or 0.0)
         error = found.std(1).mean() / np.sqrt(found.shape[1])
@@ -249,7 +254,7 @@ def table(title: str, data: Data, budget: Budget, true: float | None = None) -> 
         print(f"  {name:<42} {found.mean():9.3f} ± {error:.3f}  seeds {spread:.3f}  {seconds:6.0f} CPU s", flush=True)
 
 
-def toys() -> None:
+def toys(libraries: list[str]) -> None:
     """Points in the plane, against the entropy of the density they come from."""
     for name in TOY_NAMES:
         toy = TOYS[name]
@@ -257,7 +262,7 @@ def toys() -> None:
         mean, std = train.mean(0), train.std(0)
         data = Data(*((part - mean) / std for part in (train, validation, test)))
         true = float(toy.log_prob(test).mean() + np.log(std).sum())
-        table(name, data, Budget(TOY_STEPS, TOY_WIDTH), true)
+        table(name, data, Budget(TOY_STEPS, TOY_WIDTH), libraries, true)
 
 
 def uci_rows(name: str) -> Data:
@@ -277,17 +282,26 @@ def uci_rows(name: str) -> Data:
     return Data(*(((part - mean) / std).astype(np.float32) for part in np.split(rows, [first, second])))
 
 
-def uci() -> None:
+def uci(libraries: list[str]) -> None:
     """Two tables of the regression collection."""
     if data_folder() is None:
         print("\nUCI: left out, no data folder (set ARTIFEX_DATA)")
         return
     for name in UCI:
-        table(name, uci_rows(name), Budget(STEPS, WIDTH))
+        table(name, uci_rows(name), Budget(STEPS, WIDTH), libraries)
+
+
+def main() -> None:
+    """Print the tables that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="toys, uci")
+    parser.add_argument("--libraries", nargs="+", default=["artifex", "flowjax", "zuko"])
+    options = parser.parse_args()
+    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
+    for part in (toys, uci):
+        if part.__name__ in (options.parts or ("toys", "uci")):
+            part(options.libraries)
 
 
 if __name__ == "__main__":
-    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
-    for part in (toys, uci):
-        if part.__name__ in (sys.argv[1:] or ("toys", "uci")):
-            part()
+    main()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from artifex.core.testing.plugin import parametrize_models
 
-from artifex.core.testing.plugin import parametrize_model
+DEPTHS = {
+    "vae": "whole",
+    "vq_vae": "whole",
+    "hierarchical_vae": "cheap",
+    "conditional_vae": "cheap",
+    "iwae": "cheap",
+    "beta_vae": "brief",
+    "beta_tc_vae": "brief",
+}
 
-NAMES = ("vae", "beta_vae", "conditional_vae", "hierarchical_vae", "iwae", "beta_tc_vae", "vq_vae")
 
-
-def _cases() -> list[pytest.param]:
-    return [case for name in NAMES for case in parametrize_model(name).args[1]]
-
-
-@pytest.mark.parametrize("conformance", _cases())
+@parametrize_models(DEPTHS)
 def test_conformance(conformance):
     conformance()

@@ -30,7 +30,7 @@ from artifex.core.evaluation.scoring import Scorer
 from artifex.core.leaves import Layout, flatten, merge, select
 from artifex.core.mesh import ShardingConfig, create_mesh
 from artifex.core.protocols import Autoencoder, Bijective, GenerativeModelProtocol, Likelihood, Translator
-from artifex.core.registry import load_target
+from artifex.core.registry import load_target, model_record
 from artifex.core.saving import load_model
 from artifex.core.testing.capabilities import BY_CAPABILITY, check_bound_rises
 from artifex.core.testing.events import traced
@@ -322,10 +322,10 @@ class Outcome(NamedTuple):
 
 def checks_of(name: str) -> dict[str, Check]:
     """The checks that a model must pass: the mandatory ones, and those of its capabilities."""
-    s = subject(name)
+    record = model_record(name)
     found = dict(MANDATORY)
-    found |= {c: BY_CAPABILITY[c] for c in s.record.capabilities if c in BY_CAPABILITY}
-    if isinstance(s.build(), Scorer | Likelihood):
+    found |= {c: BY_CAPABILITY[c] for c in record.capabilities if c in BY_CAPABILITY}
+    if issubclass(load_target(record.model), Scorer | Likelihood):
         found["bound_rises"] = check_bound_rises
     return found
 

@@ -15,14 +15,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import pytest
 
-from artifex.core.registry import model_record
+# Checks that compile programs of their own.
+COSTLY = ("sharded", "resume", "bfloat16", "loss", "save")
+BRIEF = ("record", "build")
+
+Depth = Literal["whole", "cheap", "brief"]
 
 
 class Case:
@@ -49,7 +53,6 @@ def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = N
     unknown = set(expected) - set(checks)
     if unknown:
         raise ValueError(f"parametrize_model: expected checks among {sorted(checks)}, got {sorted(unknown)}.")
-    model_record(name)
     cases = []
     for check in checks:
         marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if check in slow else [])]
@@ -57,6 +60,25 @@ def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = N
             marks.append(pytest.mark.xfail(reason=expected[check], strict=True))
         cases.append(pytest.param(Case(name, check), id=f"{name}-{check}", marks=marks))
     return pytest.mark.parametrize("conformance", cases)
+
+
+def parametrize_models(depths: Mapping[str, Depth]) -> Any:
+    """A mark that runs the decorated test once for each check of each model of a family; some checks are marked slow.
+
+    One trainer trains a whole family, so one model that runs every check among the fast tests speaks for it.
+
+    Args:
+        depths: which checks of a model stay among the fast ones: "whole" all, "cheap" all but `COSTLY`, "brief" those
+            of `BRIEF`.
+    """
+    cases = [case for name, depth in depths.items() for case in _cases_of(name, depth)]
+    return pytest.mark.parametrize("conformance", cases)
+
+
+def _cases_of(name: str, depth: Depth) -> list[Any]:
+    checks = set(_kit()[0].checks_of(name))
+    slow = {"whole": set(), "cheap": set(COSTLY), "brief": checks - set(BRIEF)}[depth]
+    return list(parametrize_model(name, slow=slow).args[1])
 
 
 def _kit() -> Any:
