@@ -26,6 +26,8 @@ BLOCK = re.compile(
 )
 FILE = re.compile(r"# (?P<name>[\w./-]+\.(yaml|toml))\n")
 RUN_PAGE = Path(__file__)
+# Pages that train several models; the session docs runs them all.
+SLOW = re.compile(r"docs/(flow_|diffusion|gan|text)|packages/artifex-(diffusion|flow|gan)/")
 
 
 class Block(NamedTuple):
@@ -83,7 +85,12 @@ def run_page(page: Path) -> None:
             Path(named["name"]).write_text(block.text, encoding="utf8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def page_cases() -> list[pytest.param]:
+    names = [(page, str(page.relative_to(ROOT))) for page in PAGES]
+    return [pytest.param(page, id=name, marks=[pytest.mark.slow] * bool(SLOW.match(name))) for page, name in names]
+
+
+@pytest.mark.parametrize("page", page_cases())
 def test_page_runs_as_printed(page, tmp_path):
     # A process of its own: a page may register models and set what a session sets.
     env = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}

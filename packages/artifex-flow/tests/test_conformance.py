@@ -7,7 +7,7 @@ from artifex.core.testing.plugin import parametrize_models
 DEPTHS = {
     "maf": "whole",
     "neural_spline": "cheap",
-    "glow": "cheap",
+    "glow": "brief",
     "cnf": "cheap",
     "iaf": "brief",
     "realnvp": "brief",

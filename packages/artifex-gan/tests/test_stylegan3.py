@@ -262,6 +262,7 @@ def test_r_turns_with_its_content(small):
     assert small["r"][2] > 55
 
 
+@pytest.mark.slow
 def test_without_the_filtered_nonlinearity_translation_loses_twenty_decibels(small):
     lost = measured(StyleGAN3R(StyleGAN3RConfig(**SMALL), rngs=nnx.Rngs(0)), n=2, moves=2, draw=unfiltered)
     assert small["r"][0] - lost[0] > 20
