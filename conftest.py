@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import re
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,9 +24,17 @@ install_import_hook("artifex", "artifex.core.testing.annotations.check_arrays")
 pytest_plugins = ["artifex.core.testing.plugin"] if importlib.util.find_spec("artifex.core.testing.plugin") else []
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Keep the tests of a file on one worker: what they have compiled or trained is then made once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file on one worker, and all tests of a model: what they compile is then compiled once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            model = re.search(r"\[([a-z0-9_]+)(-\w+)?\]$", test)
+            if model and (file.startswith("tests/models/") or file.endswith("/test_conformance.py")):
+                return model[1]
+            return nodeid if file.startswith("tests/docs/") else file
+
+    return ByFile(config, log)

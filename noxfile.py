@@ -82,8 +82,8 @@ def install_tools(session: nox.Session, *groups: str) -> None:
 
 
 def pytest(session: nox.Session, *args: str) -> None:
-    """pytest on two workers; tests that share a compiled model stay together."""
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", *args, *session.posargs, env=QUICK)
+    """pytest on two workers; `conftest.py` keeps together what shares a compiled model."""
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadscope", *args, *session.posargs, env=QUICK)
 
 
 @session()
@@ -263,7 +263,7 @@ def isolated(session: nox.Session, package: str) -> None:
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, outside / name)
     with session.chdir(outside):
-        args = ["-n", "2", "--dist", "loadgroup", "-m", "not slow and not faults", "tests", *session.posargs]
+        args = ["-n", "2", "--dist", "loadscope", "-m", "not slow and not faults", "tests", *session.posargs]
         session.run(python, "-m", "pytest", *args, external=True, env=QUICK)
 
 

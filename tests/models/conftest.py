@@ -12,9 +12,5 @@ LARGE = ("glow", "stable_diffusion")  # whose default takes half a minute to tra
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
-
-
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    """One worker for all tests of a model."""
-    return [pytest.mark.xdist_group(name), *([pytest.mark.slow] if name in LARGE else [])]
+        cases = [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in NAMES]
+        metafunc.parametrize("name", cases)

@@ -8,7 +8,7 @@ DEPTHS = {
     "flow_matching": "whole",
     "ddpm": "cheap",
     "edm": "cheap",
-    "dit": "cheap",
+    "dit": "brief",
     "score_sde": "brief",
     "guided_diffusion": "brief",
     "ncsn": "brief",

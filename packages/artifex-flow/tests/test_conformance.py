@@ -8,7 +8,7 @@ DEPTHS = {
     "maf": "whole",
     "neural_spline": "cheap",
     "glow": "brief",
-    "cnf": "cheap",
+    "cnf": "brief",
     "iaf": "brief",
     "realnvp": "brief",
     "realnvp_image": "brief",

@@ -9,7 +9,7 @@ DEPTHS = {
     "vq_vae": "whole",
     "hierarchical_vae": "cheap",
     "conditional_vae": "cheap",
-    "iwae": "cheap",
+    "iwae": "brief",
     "beta_vae": "brief",
     "beta_tc_vae": "brief",
 }

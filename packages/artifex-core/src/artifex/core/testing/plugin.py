@@ -41,7 +41,7 @@ class Case:
 
 
 def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = None, slow: Collection[str] = ()) -> Any:
-    """A mark that runs the decorated test once for each check of a model, on one worker.
+    """A mark that runs the decorated test once for each check of a model.
 
     Args:
         expected_failures: a reason by check.
@@ -55,7 +55,7 @@ def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = N
         raise ValueError(f"parametrize_model: expected checks among {sorted(checks)}, got {sorted(unknown)}.")
     cases = []
     for check in checks:
-        marks = [pytest.mark.xdist_group(name), *([pytest.mark.slow] if check in slow else [])]
+        marks = [pytest.mark.slow] if check in slow else []
         if check in expected:
             marks.append(pytest.mark.xfail(reason=expected[check], strict=True))
         cases.append(pytest.param(Case(name, check), id=f"{name}-{check}", marks=marks))
