@@ -19,6 +19,9 @@ PAPERS = {  # name, rate, betas, schedule, critic steps, batch of one critic upd
     "dcgan": ("adam", 2e-4, (0.5, 0.999), "constant", 1, None),
     "wgan": ("rmsprop", 5e-5, (0.0, 0.99), "constant", 5, 64),
     "wgan_gp": ("adam", 1e-4, (0.0, 0.9), "constant", 5, 64),
+    "lsgan": ("adam", 2e-4, (0.5, 0.999), "constant", 1, None),
+    "cgan": ("adam", 2e-4, (0.5, 0.999), "constant", 1, None),
+    "projection_gan": ("adam", 2e-4, (0.0, 0.9), "constant", 5, 64),
     "r3gan": ("adam", 2e-4, (0.0, 0.99), "cosine", 1, None),
     "cyclegan": ("adam", 2e-4, (0.5, 0.999), "linear", 1, 1),
 }
