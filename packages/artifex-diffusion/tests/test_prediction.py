@@ -98,6 +98,14 @@ def test_the_network_sees_scaled_data_and_the_step_index():
     np.testing.assert_array_equal(seen["y"], [1, 2])
 
 
+def test_a_network_in_bfloat16_still_tells_a_thousand_steps_apart():
+    seen = []
+    schedule, xt = Discrete(), jnp.ones((1, 3), jnp.bfloat16)
+    denoiser = Denoiser(lambda xt, c, y=None: (seen.append(float(c[0])), xt)[1], schedule, "eps")
+    assert denoiser(xt, 0.5).dtype == denoiser(xt, 0.501).dtype == jnp.bfloat16
+    assert seen == [499, 500]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -38,7 +38,7 @@ from artifex.diffusion.bound import Levels, bound_term, prior_kl, rows_like, ste
 from artifex.diffusion.constraint import static_threshold
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Time, check_prediction, convert
+from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Time, check_prediction, convert, wide
 from artifex.diffusion.sampling import (
     AnySolver,
     DataRange,
@@ -135,7 +135,7 @@ class DDPM(GenerativeModel):
 
     def fraction(self, xt: Data, t: Time, y: Condition | None = None) -> Data:
         """v in [0, 1]: where the log variance lies between the fixed ones (eq. 4)."""
-        t = jnp.broadcast_to(jnp.asarray(t, xt.dtype), xt.shape[:1])
+        t = jnp.broadcast_to(wide(t, xt), xt.shape[:1])
         said = self.network(xt, self.config.schedule.condition(t), y)[..., xt.shape[-1] :]
         return 0.5 * (said.astype(xt.dtype) + 1)
 

@@ -28,7 +28,7 @@ from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.guidance import classifier_guidance, labelled_cfg
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig, Trunk, linear
-from artifex.diffusion.prediction import Data, Denoise, Denoiser, Prediction, Time, check_prediction
+from artifex.diffusion.prediction import Data, Denoise, Denoiser, Prediction, Time, check_prediction, wide
 from artifex.diffusion.sampling import (
     AnySolver,
     DataRange,
@@ -200,7 +200,7 @@ class GuidedDiffusion(GenerativeModel):
 
     def logits(self, xt: Data, t: Time) -> Logits:
         """The classifier's opinion of noisy data."""
-        t = jnp.broadcast_to(jnp.asarray(t, xt.dtype), xt.shape[:1])
+        t = jnp.broadcast_to(wide(t, xt), xt.shape[:1])
         return self.classifier(xt, self.config.schedule.condition(t))
 
     def check_data(self, spec: DataSpec) -> None:

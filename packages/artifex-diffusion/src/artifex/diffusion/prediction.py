@@ -105,9 +105,9 @@ class Denoiser:
 
     def value(self, xt: Data, t: Time, y: Condition | None = None) -> Data:
         """The prediction w (eq. 4), in the dtype of xt."""
-        t = jnp.broadcast_to(jnp.asarray(t, xt.dtype), xt.shape[:1])
+        t = jnp.broadcast_to(wide(t, xt), xt.shape[:1])
         c = self.precondition(t, self.schedule)
-        value = self.network(like(c.into, xt) * xt, jnp.asarray(c.noise, xt.dtype), y).astype(xt.dtype)
+        value = self.network(like(c.into, xt) * xt, wide(c.noise, xt), y).astype(xt.dtype)
         if value.shape != xt.shape:
             raise ValueError(
                 f"Denoiser: expected a network output of shape {xt.shape}, got {value.shape}. "
@@ -161,8 +161,13 @@ def log_gain(prediction: Prediction, alpha: Level, sigma: Level) -> Float[Array,
 
 def levels(schedule: Schedule, t: Time, x: Data) -> tuple[Array, Array]:
     """α and σ at t, shaped to multiply x."""
-    t = jnp.asarray(t, x.dtype)
+    t = wide(t, x)
     return like(schedule.alpha(t), x), like(schedule.sigma(t), x)
+
+
+def wide(level: Level | Time, x: Data) -> Array:
+    """A noise level in the dtype of x, but in float32 at least: bfloat16 has no thousand of them."""
+    return jnp.asarray(level, jnp.promote_types(x.dtype, jnp.float32))
 
 
 def like(level: Level, x: Data) -> Array:

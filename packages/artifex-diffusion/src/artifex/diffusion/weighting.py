@@ -36,7 +36,7 @@ from jaxtyping import Array, Float
 from artifex.core.config import Config
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
-from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, convert, levels, log_gain
+from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, convert, levels, log_gain, wide
 from artifex.diffusion.schedule import Schedule
 
 PerRow = Float[Array, " batch"]
@@ -206,7 +206,7 @@ class Perturbed(NamedTuple):
 
 def perturb(x0: Data, schedule: Schedule, times: Times, rngs: nnx.Rngs) -> Perturbed:
     """x_t = α x₀ + σ ε at times drawn for each row."""
-    t = times(rngs, len(x0), schedule).astype(x0.dtype)
+    t = wide(times(rngs, len(x0), schedule), x0)
     alpha, sigma = levels(schedule, t, x0)
     return Perturbed(t, alpha * x0 + sigma * noise.normal(rngs, x0.shape, x0.dtype))
 

@@ -79,8 +79,12 @@ def r3gan() -> Example:
 
 
 def negatives(n: int = 8, side: int = 8) -> dict[str, np.ndarray]:
-    """Bars, and other bars with dark and bright exchanged."""
+    """Grainy bars, and others with dark and bright exchanged.
+
+    Without grain some channels are the same everywhere, and their instance norm is rounding noise over √ε.
+    """
     x = bars(2 * n, side)["x"]
+    x = (0.8 * x + 0.2 * np.random.default_rng(1).uniform(-1, 1, x.shape)).astype(np.float32)
     return {"x": x[:n], "y": -x[n:]}
 
 
