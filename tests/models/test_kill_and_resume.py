@@ -31,7 +31,7 @@ def write_run(name: str, folder: Path) -> Path:
     services = {"ema_decay": 0.9, "grad_accum": s.parts, "save_every": 1, "log_every": 1, "keep": 2}
     tree = {
         "model": {"type": name, **s.config.to_dict()},
-        "data": {"type": "npz", "file": str(folder / "data.npz")},
+        "data": {"type": "npz", "file": str(folder / "data.npz"), "levels": getattr(s.config, "levels", None)},
         "trainer": {"steps": STEPS, "batch_size": s.n, "seed": 3, **services},
         "optimizer": {"learning_rate": 3e-3, "schedule": "cosine", "warmup_steps": 5},
     }

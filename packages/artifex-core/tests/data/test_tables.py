@@ -136,6 +136,16 @@ def test_what_is_no_npz_is_refused(write, content):
         npz(file=write(content, "t.npz"))
 
 
+@pytest.mark.parametrize("x", [np.arange(8, dtype=np.uint8) % 4, (np.arange(8) % 4 / 3).astype(np.float32)])
+def test_levels_of_an_npz_are_numbers_from_zero_to_one(tmp_path, x):
+    np.savez(tmp_path / "t.npz", x=x[:, None])
+    source = npz("all", file=str(tmp_path / "t.npz"), levels=4)
+    np.testing.assert_array_equal(source.arrays["x"][:4, 0], np.float32([0, 1 / 3, 2 / 3, 1]))
+    assert (source.spec.low, source.spec.high, source.spec.levels) == (0, 1, 4)
+    with pytest.raises(ConfigError, match=r"t\.npz: expected x in 'levels' >= 2 .* got levels 3"):
+        npz(file=str(tmp_path / "t.npz"), levels=3)
+
+
 def test_an_npz_that_is_cut_short_is_refused(tmp_path):
     np.savez(tmp_path / "whole.npz", x=np.arange(1000.0))
     (tmp_path / "t.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:4000])

@@ -7,13 +7,16 @@ them in the source's `dropped`.
 from __future__ import annotations
 
 import csv as csv_format
+import dataclasses
 import math
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Num
 
+from artifex.core.data.infer import infer_spec
 from artifex.core.data.packed import read_packed
 from artifex.core.data.source import Arrays, ArraySource, subset
 from artifex.core.data.split import report_skipped, seeded_rows
@@ -21,20 +24,43 @@ from artifex.core.errors import ConfigError, did_you_mean
 
 
 def npz(
-    split: str = "train", *, file: str, skip_bad: bool = False, held_out: float = 0.2, seed: int = 0
+    split: str = "train",
+    *,
+    file: str,
+    levels: int | None = None,
+    skip_bad: bool = False,
+    held_out: float = 0.2,
+    seed: int = 0,
 ) -> ArraySource:
     """The arrays of an npz file: `x`, and others with a row for each of its rows, such as `y`.
 
     Args:
+        levels: how many equally spaced values from 0 to 1 `x` takes; whole numbers 0 … levels − 1 are divided.
         skip_bad: leave out rows with NaN or infinity.
         held_out: share of the rows that is the test split, in an order that `seed` gives.
     """
     arrays = read_npz(file)
     if "x" not in arrays:
         raise ConfigError(f"{file}: expected an array 'x', got {sorted(arrays)}. Rename the data array.")
-    source = ArraySource(arrays, name=file, nonfinite="drop" if skip_bad else "raise")
+    spec = None
+    if levels is not None:
+        arrays |= {"x": in_levels(arrays["x"], levels, file)}
+        spec = dataclasses.replace(infer_spec(arrays), low=0.0, high=1.0, levels=levels)
+    source = ArraySource(arrays, spec, name=file, nonfinite="drop" if skip_bad else "raise")
     report_skipped(file, ["a row with NaN or infinity"] * source.dropped, len(arrays["x"]))
     return _split(source, split, held_out, seed)
+
+
+def in_levels(x: Num[np.ndarray, "row ..."], levels: int, file: str) -> Float[np.ndarray, "row ..."]:
+    """Numbers in [0, 1] of which there are `levels`, from those or from their indices."""
+    steps = x.astype(float) * (1 if x.dtype.kind in "iu" else levels - 1)
+    whole = np.rint(steps)
+    if levels < 2 or not (np.abs(steps - whole) < 1e-3).all() or whole.min() < 0 or whole.max() > levels - 1:
+        raise ConfigError(
+            f"{file}: expected x in 'levels' >= 2 equally spaced values from 0 to 1, or their indices, got levels "
+            f"{levels} and numbers from {x.min()} to {x.max()}. Leave 'levels' out where data are continuous."
+        )
+    return (whole / (levels - 1)).astype(np.float32)
 
 
 def read_npz(file: str | Path) -> Arrays:
