@@ -5,9 +5,9 @@ from __future__ import annotations
 from artifex.core.testing.plugin import parametrize_models
 
 DEPTHS = {
-    "flow_matching": "whole",
+    "flow_matching": "cheap",
     "ddpm": "cheap",
-    "edm": "cheap",
+    "edm": "brief",
     "dit": "brief",
     "score_sde": "brief",
     "guided_diffusion": "brief",

@@ -58,7 +58,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "solver", "rule", "schedule"), CASES, ids=[name for name, *_ in CASES])
+QUICK = {"ancestral, small", "euler ancestral", "sde, second order", "predictor-corrector", "heun with churn"}
+
+
+def cases():
+    return [pytest.param(*case, id=case[0], marks=[pytest.mark.slow] * (case[0] not in QUICK)) for case in CASES]
+
+
+@pytest.mark.parametrize(("name", "solver", "rule", "schedule"), cases())
 def test_moments_are_those_of_the_data(name, solver, rule, schedule):
     """Within 4 standard errors plus the bias that halving the step shows: a first-order bias halves too."""
     coarse = moments(solver, rule(schedule, STEPS), schedule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from artifex.core.testing.plugin import parametrize_models
 
 DEPTHS = {
-    "maf": "whole",
+    "maf": "cheap",
     "neural_spline": "cheap",
     "glow": "brief",
     "cnf": "brief",

@@ -8,7 +8,7 @@ DEPTHS = {
     "wgan_gp": "whole",
     "r3gan": "brief",
     "cyclegan": "brief",
-    "cgan": "cheap",
+    "cgan": "brief",
     "dcgan": "brief",
     "projection_gan": "brief",
     "lsgan": "brief",

@@ -282,6 +282,7 @@ def test_equivariance_at_64_pixels_is_the_papers(model, config, at_least, turned
     assert turned[0] <= found[2] < turned[1]
 
 
+@pytest.mark.slow
 def test_generated_pictures_move_and_truncate():
     model = StyleGAN3R(StyleGAN3RConfig(**TINY), rngs=nnx.Rngs(0))
     z = jnp.asarray(numbers(2, 4))

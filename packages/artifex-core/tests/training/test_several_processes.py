@@ -94,7 +94,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("mesh", "streams"), [({}, False), ({"fsdp_enabled": True}, True)], ids=["data", "fsdp-streamed"]
+    ("mesh", "streams"),
+    [
+        pytest.param({}, False, id="data"),
+        pytest.param({"fsdp_enabled": True}, True, id="fsdp-streamed", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_give_the_losses_of_one(
     mesh: dict[str, Any], streams: bool, alone: dict[str, Any], tmp_path: Path
