@@ -34,7 +34,6 @@ JAX = {
 QUICK = JAX | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
-os.environ["UV_COMPILE_BYTECODE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every child process would parse jax anew, two seconds each
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -67,7 +66,10 @@ def cpu_seconds() -> float:
 
 def install(session: nox.Session, *groups: str, extra: str = "[test]", constrain: bool = True) -> None:
     """The distributions, editable, and the tools of some dependency groups."""
-    session.install(*(("-c", "constraints.txt") if constrain else ()), *requirements(*groups, extra=extra))
+    # Two workers and their children start at once; what starts one process compiles only what it imports.
+    bytecode = {} if groups else {"UV_COMPILE_BYTECODE": "1"}
+    versions = ("-c", "constraints.txt") if constrain else ()
+    session.install(*versions, *requirements(*groups, extra=extra), env=bytecode)
 
 
 def requirements(*groups: str, extra: str = "[test]") -> list[str]:
