@@ -78,7 +78,7 @@ def r3gan() -> Example:
     return R3GANConfig(shape=(8, 8, 1), z_dim=4, networks=networks), pictures()
 
 
-def negatives(n: int = 8, side: int = 8) -> dict[str, np.ndarray]:
+def negatives(n: int = 16, side: int = 8) -> dict[str, np.ndarray]:
     """Grainy bars, and others with dark and bright exchanged.
 
     Without grain some channels are the same everywhere, and their instance norm is rounding noise over √ε.
