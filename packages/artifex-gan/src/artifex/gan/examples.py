@@ -84,7 +84,7 @@ def negatives(n: int = 16, side: int = 8) -> dict[str, np.ndarray]:
     Without grain some channels are the same everywhere, and their instance norm is rounding noise over √ε.
     """
     x = bars(2 * n, side)["x"]
-    x = (0.8 * x + 0.2 * np.random.default_rng(1).uniform(-1, 1, x.shape)).astype(np.float32)
+    x = (0.5 * x + 0.5 * np.random.default_rng(1).uniform(-1, 1, x.shape)).astype(np.float32)
     return {"x": x[:n], "y": -x[n:]}
 
 
