@@ -23,6 +23,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import jax
 import numpy as np
 from flax import nnx
+from gan_quality import value
 from sklearn.neighbors import KNeighborsClassifier
 
 from artifex.core import OptimizerConfig, Trainer, TrainerConfig, create_model, load_dataset
@@ -32,6 +33,7 @@ from artifex.core.leaves import flatten, merge
 from artifex.core.prob.divergence import frechet
 
 NETWORK = {"shape": [8, 8, 1], "width": 256, "depth": 3}
+SCALES = (0.0, 1.0, 2.0, 4.0)  # of guidance
 PLANE = {"shape": [2], "width": 128, "depth": 3}
 DIGITS: dict[str, tuple[str, dict[str, Any]]] = {
     # The last step of the cosine schedule divides errors of ε by 0.03: clipped, as the published samplers are.
@@ -139,9 +141,6 @@ def density(steps: int, seeds: range) -> None:
               f"mean error {np.abs(found - true).mean():.3f}", flush=True)  # fmt: skip
 
 
-SCALES = (0.0, 1.0, 2.0, 4.0)
-
-
 def guidance(steps: int, seeds: range) -> None:
     """Agreement with the label, and diversity, against the scale of classifier-free guidance."""
     data, test = (load_dataset("digits", split) for split in ("train", "test"))
@@ -159,17 +158,10 @@ def guidance(steps: int, seeds: range) -> None:
             x = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), y=asked, guidance=scale))
             agreement = (judge.predict(x.reshape(1000, -1)) == asked).mean()
             spread = np.mean([x[asked == k].std(0).mean() for k in range(10)])
-            print(f"  {seed:>4} {scale:>5} {agreement:>10.3f} {spread:>10.3f} {recall(x, real):>7.2f}", flush=True)
-
-
-def recall(x: np.ndarray, real: np.ndarray) -> float:
-    """The share of real rows near a sample."""
-    metric = Recall()
-    state = metric.init()
-    for kind, part in (("real", real), ("fake", x)):
-        batch = {kind: part.reshape(len(part), -1), "index": np.arange(len(part))}
-        state = metric.update(state, batch, np.ones(len(part)))
-    return metric.compute(state).value
+            print(
+                f"  {seed:>4} {scale:>5} {agreement:>10.3f} {spread:>10.3f} {value(Recall(), real, x):>7.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
@@ -178,6 +170,8 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - {"digits", "modes", "density", "guidance"}:
+        parser.error(f"expected parts among digits, modes, density and guidance, got {sorted(unknown)}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for part in (digits, modes, density, guidance):
         if part.__name__ in arguments.parts:

@@ -42,6 +42,7 @@ SEEDS, STEPS, BATCH, WIDTH, CHECKS = (0, 1, 2), 6000, 256, 128, 24
 TOY_STEPS, TOY_WIDTH, TOY_TRAIN, TOY_TEST = 3000, 64, 20_000, 20_000
 TOY_NAMES = ("eight_gaussians", "rings", "two_moons", "checkerboard", "banana", "funnel")
 UCI = ("protein", "kin40k")
+LIBRARIES = ("artifex", "flowjax", "zuko")
 DISTINCT = 1000  # a column with fewer values is no sample of a density
 BINS, BOUND = 8, 4.0
 
@@ -295,8 +296,10 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="toys, uci")
-    parser.add_argument("--libraries", nargs="+", default=["artifex", "flowjax", "zuko"])
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     options = parser.parse_args()
+    if unknown := set(options.parts) - {"toys", "uci"}:
+        parser.error(f"expected parts among toys and uci, got {sorted(unknown)}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for part in (toys, uci):
         if part.__name__ in (options.parts or ("toys", "uci")):

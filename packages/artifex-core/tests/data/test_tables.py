@@ -146,6 +146,14 @@ def test_levels_of_an_npz_are_numbers_from_zero_to_one(tmp_path, x):
         npz(file=str(tmp_path / "t.npz"), levels=3)
 
 
+def test_rows_of_levels_that_are_not_finite_are_named_or_dropped(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.float32([[0], [np.nan], [1], [0.5]]))
+    with pytest.raises(ConfigError, match=r"t\.npz: .* in 1 of 4 rows, first in row 1"):
+        npz("all", file=str(tmp_path / "t.npz"), levels=3)
+    source = npz("all", file=str(tmp_path / "t.npz"), levels=3, skip_bad=True)
+    assert (len(source), source.dropped) == (3, 1)
+
+
 def test_an_npz_that_is_cut_short_is_refused(tmp_path):
     np.savez(tmp_path / "whole.npz", x=np.arange(1000.0))
     (tmp_path / "t.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:4000])

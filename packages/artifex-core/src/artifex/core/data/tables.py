@@ -42,12 +42,13 @@ def npz(
     arrays = read_npz(file)
     if "x" not in arrays:
         raise ConfigError(f"{file}: expected an array 'x', got {sorted(arrays)}. Rename the data array.")
-    spec = None
-    if levels is not None:
-        arrays |= {"x": in_levels(arrays["x"], levels, file)}
-        spec = dataclasses.replace(infer_spec(arrays), low=0.0, high=1.0, levels=levels)
-    source = ArraySource(arrays, spec, name=file, nonfinite="drop" if skip_bad else "raise")
+    source = ArraySource(arrays, name=file, nonfinite="drop" if skip_bad else "raise")
     report_skipped(file, ["a row with NaN or infinity"] * source.dropped, len(arrays["x"]))
+    if levels is not None:
+        arrays = {**source.arrays, "x": in_levels(source.arrays["x"], levels, file)}
+        spec = dataclasses.replace(infer_spec(arrays), low=0.0, high=1.0, levels=levels)
+        source, dropped = ArraySource(arrays, spec, name=file), source.dropped
+        source.dropped = dropped
     return _split(source, split, held_out, seed)
 
 

@@ -65,7 +65,7 @@ def parametrize_model(name: str, expected_failures: Mapping[str, str] | None = N
 def parametrize_models(depths: Mapping[str, Depth]) -> Any:
     """A mark that runs the decorated test once for each check of each model of a family; some checks are marked slow.
 
-    One trainer trains a whole family, so one model that runs every check among the fast tests speaks for it.
+    One trainer trains every model, so that few of them need all checks among the fast tests.
 
     Args:
         depths: which checks of a model stay among the fast ones: "whole" all, "cheap" all but `COSTLY`, "brief" those
