@@ -11,7 +11,7 @@ import os
 import re
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import nox
@@ -30,8 +30,12 @@ JAX = {
     "XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"),
 }
 
-# Tests compile each program for a few calls: half of the compiler's work would not pay.
-QUICK = JAX | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+# Tests compile each program for a few calls: half of the compiler's work would not pay, nor would splitting it for
+# threads that there are not.
+QUICK = JAX | {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": f"{JAX['XLA_FLAGS']} --xla_cpu_parallel_codegen_split_count=1",
+}
 
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every child process would parse jax anew, two seconds each
@@ -182,19 +186,20 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """One script a claim, its output kept beside it; `-- NAME ...` chooses."""
     install(session)
-    for script in chosen(session, sorted((ROOT / "benchmarks").glob("[!_]*.py"))):
+    scripts = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
+    for script in map(scripts.__getitem__, chosen(session, scripts)):
         output = session.run("python", str(script), silent=True, env=JAX)
         script.with_suffix(".txt").write_text(str(output), encoding="utf8")
         session.log(f"{script.with_suffix('.txt').relative_to(ROOT)}:\n{output}")
 
 
-def chosen(session: nox.Session, scripts: list[Path]) -> list[Path]:
-    """The scripts that the command line names, or all."""
-    known = {script.stem: script for script in scripts}
+def chosen(session: nox.Session, names: Iterable[str]) -> list[str]:
+    """The names that the command line gives, or all."""
+    known = list(names)
     unknown = [name for name in session.posargs if name not in known]
     if unknown:
-        session.error(f"bench: expected names out of {sorted(known)}, got {unknown}.")
-    return [known[name] for name in session.posargs or known]
+        session.error(f"{session.name}: expected names out of {sorted(known)}, got {unknown}.")
+    return session.posargs or known
 
 
 @session(default=False)
@@ -207,7 +212,7 @@ def docs(session: nox.Session) -> None:
 
 @session(default=False)
 def wheels(session: nox.Session) -> None:
-    """Build every distribution, look inside, and use each family with core in a fresh environment."""
+    """Build every distribution, look inside, and use each with core in a fresh environment; `-- NAME ...` chooses."""
     install_tools(session, "wheels", "types")
     built = build(session)
     session.install("-c", "constraints.txt", "pytest", "packaging")
@@ -215,7 +220,7 @@ def wheels(session: nox.Session) -> None:
     session.run("check-wheel-contents", "--ignore", "W009", *map(str, built.glob("*.whl")))
     checks = [str(path) for path in (ROOT / "tests" / "wheels").glob("test_*.py")]
     session.run("python", "-m", "pytest", "--noconftest", *checks, env={"ARTIFEX_WHEELS": str(built)})
-    for name in NAMES:
+    for name in chosen(session, NAMES):
         python = fresh_environment(session, built, name)
         with session.chdir(session.create_tmp()):
             session.run(python, str(ROOT / "tests" / "wheels" / "smoke.py"), name, external=True, env=JAX)

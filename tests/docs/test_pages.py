@@ -27,7 +27,7 @@ BLOCK = re.compile(
 FILE = re.compile(r"# (?P<name>[\w./-]+\.(yaml|toml))\n")
 RUN_PAGE = Path(__file__)
 # Pages that train several models; the session docs runs them all.
-SLOW = re.compile(r"docs/(configs|diffusion|flow_|gan|text|training)|packages/artifex-")
+SLOW = re.compile(r"docs/(configs|diffusion|flow_|gan|getting|text|training)|packages/artifex-")
 
 
 class Block(NamedTuple):

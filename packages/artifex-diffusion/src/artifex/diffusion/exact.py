@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.diffusion.prediction import Denoise, levels
-from artifex.diffusion.schedule import Schedule
+from artifex.diffusion.process import Schedule
 
 Points = Float[Array, "batch d"]
 Scale = Float[Array, ""] | Float[Array, "batch 1"] | float

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from artifex.core.config import Config
-from artifex.diffusion.schedule import Schedule
+from artifex.diffusion.process import Schedule
 
 Places = Float[np.ndarray, " place"]
 

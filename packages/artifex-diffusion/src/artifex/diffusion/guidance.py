@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.diffusion.prediction import Condition, Data, Denoise, Denoiser, Time, levels
-from artifex.diffusion.schedule import Schedule
+from artifex.diffusion.process import Schedule
 
 Scale = Float[Array, ""] | float
 LogProb = Callable[[Array, Time], Array]  # (xt, t) -> log p(y|x_t) of each row

@@ -31,7 +31,7 @@ from artifex.core.prob import noise
 from artifex.core.prob.gaussian import LOG_2PI, over_event
 from artifex.diffusion.grid import Grid, UniformLogSNR
 from artifex.diffusion.prediction import Data, Denoise
-from artifex.diffusion.schedule import Schedule
+from artifex.diffusion.process import Schedule
 
 PerRow = Float[Array, " batch"]
 Prior = Callable[[Array], Array]  # x_T -> log p_T(x_T) of each row

@@ -26,8 +26,9 @@ from artifex.core.protocols import Batch
 from artifex.diffusion.grid import Exponential
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.prediction import Data, Denoiser, Scales
+from artifex.diffusion.process import Level, Schedule
 from artifex.diffusion.sampling import DataRange, check_data, draw, inward, outward
-from artifex.diffusion.schedule import VE, Level, Schedule
+from artifex.diffusion.schedule import VE
 from artifex.diffusion.stochastic import AnnealedLangevin
 from artifex.diffusion.unet import UNetConfig
 from artifex.diffusion.weighting import (

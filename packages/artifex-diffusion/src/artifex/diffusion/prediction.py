@@ -33,7 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from artifex.core.errors import did_you_mean
-from artifex.diffusion.schedule import Level, Schedule
+from artifex.diffusion.process import Level, Schedule
 
 Data = Float[Array, "batch *event"]
 Time = Float[Array, " batch"] | Float[Array, ""] | float

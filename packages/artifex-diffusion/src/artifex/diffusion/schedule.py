@@ -1,8 +1,4 @@
-"""Noise schedules: how much signal and how much noise is left at time t.
-
-    x_t = α(t) x₀ + σ(t) ε,   t ∈ [0, 1],  0 is data, 1 is noise                                                 (1)
-    log SNR(t) = 2 log(α/σ), falling in t                                                                        (2)
-    dx = f(t) x dt + g(t) dw,   f = d log α/dt,   g² = dσ²/dt − 2 f σ²                                           (3)
+"""The published noise schedules: how much signal and how much noise is left at time t.
 
 | schedule        | α                                  | σ                    |
 |-----------------|------------------------------------|----------------------|
@@ -13,9 +9,6 @@
 | `edm` [4]       | 1                                  | (σ_min^¹ᐟᵖ + t (σ_max^¹ᐟᵖ − σ_min^¹ᐟᵖ))ᵖ, p = ρ |
 | `rectified_flow` [5] | 1 − s                         | s = k t/(1 + (k − 1) t), k the shift |
 | `discrete` [1]  | √ᾱᵢ, ᾱᵢ = Π_{j ≤ i} (1 − βⱼ), i = T t | √(1 − ᾱᵢ)         |
-
-Given a jax array, everything is traced in its dtype; given a float or a numpy array it is float64 on the host, which
-is what grids and solver coefficients are made from.
 
 References:
     [1] Ho, Jain & Abbeel, Denoising Diffusion Probabilistic Models, 2020, arXiv:2006.11239
@@ -31,62 +24,18 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from artifex.core.config import Config
+from artifex.diffusion.process import Level, Schedule, space
 
-Level = Float[Array, "*batch"] | Float[np.ndarray, "*batch"] | float
 Table = Float[np.ndarray, " step"]
 BetaRule = Literal["linear", "scaled_linear", "cosine"]
-
-
-class Schedule(Protocol):
-    """A noise schedule (eq. 1 to 3)."""
-
-    @property
-    def n_steps(self) -> int | None:
-        """Number of steps of a discrete schedule; None where t is continuous."""
-        return None
-
-    def alpha(self, t: Level) -> Level:
-        """The scale of the signal."""
-        ...
-
-    def sigma(self, t: Level) -> Level:
-        """The scale of the noise."""
-        ...
-
-    def log_snr(self, t: Level) -> Level:
-        """2 log(α/σ) (eq. 2); ∞ without noise, −∞ without signal."""
-        xp = space(t)
-        with np.errstate(divide="ignore"):
-            return 2 * (xp.log(self.alpha(t)) - xp.log(self.sigma(t)))
-
-    def inverse_log_snr(self, log_snr: Level) -> Level:
-        """The time at which the log SNR has this value."""
-        ...
-
-    def drift(self, t: Level) -> Level:
-        """f (eq. 3)."""
-        ...
-
-    def diffusion(self, t: Level) -> Level:
-        """g (eq. 3)."""
-        ...
-
-    def condition(self, t: Level) -> Level:
-        """What a network is told about the noise level: 0 … 1000, whatever the number of steps."""
-        return 1000 * t
-
-
-def space(t: Any) -> Any:
-    """jax's numpy for jax arrays, numpy for everything else."""
-    return jnp if isinstance(t, jax.Array) else np
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from artifex.diffusion.grid import AnyGrid, Linspace
 from artifex.diffusion.likelihood import log_prob
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Scales, check_prediction
+from artifex.diffusion.process import Level, Schedule
 from artifex.diffusion.sampling import (
     AnySolver,
     DataRange,
@@ -46,7 +47,7 @@ from artifex.diffusion.sampling import (
     outward,
     solver_named,
 )
-from artifex.diffusion.schedule import VE, Level, Schedule, SubVP, VPLinear
+from artifex.diffusion.schedule import VE, SubVP, VPLinear
 from artifex.diffusion.solver import Solver
 from artifex.diffusion.stochastic import PredictorCorrector
 from artifex.diffusion.unet import UNetConfig

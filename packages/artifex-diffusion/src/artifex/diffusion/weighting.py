@@ -37,7 +37,7 @@ from artifex.core.config import Config
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, convert, levels, log_gain, wide
-from artifex.diffusion.schedule import Schedule
+from artifex.diffusion.process import Schedule
 
 PerRow = Float[Array, " batch"]
 
