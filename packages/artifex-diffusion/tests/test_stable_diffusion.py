@@ -138,6 +138,7 @@ def tiny() -> StableDiffusion:
 PROMPT = np.array([[5, 0, 6, 6]], np.int32)
 
 
+@pytest.mark.slow
 def test_guidance_is_affine_in_its_scale(tiny):
     z = jax.random.normal(jax.random.key(1), (1, 4, 4, 2))
     run = compiled(tiny, lambda m, w: m.guided(jnp.asarray(PROMPT), None, w)(z, jnp.asarray(0.5)))

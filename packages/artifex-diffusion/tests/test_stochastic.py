@@ -58,7 +58,7 @@ CASES = [
 ]
 
 
-QUICK = {"ancestral, small", "euler ancestral", "sde, second order", "predictor-corrector", "heun with churn"}
+QUICK = {"ancestral, small", "euler ancestral", "sde, second order"}
 
 
 def cases():

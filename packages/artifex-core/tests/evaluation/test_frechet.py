@@ -42,6 +42,7 @@ def test_joined_moments_are_those_of_all_rows(sets):
     assert np.allclose(joined.covariance(), np.cov(x.T), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_a_value_from_fresh_rows_nine_times_in_ten():
     rng = np.random.default_rng(0)
     truth = np.mean([computed(rng.normal(size=(400, 2)), rng.normal(0.5, 1, size=(400, 2))).value for _ in range(40)])

@@ -119,6 +119,7 @@ def test_two_processes_give_the_losses_of_one(
     assert Checkpointer(tmp_path / "run" / "checkpoints").steps() == (10,)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_one_step_with_a_checkpoint(tmp_path: Path) -> None:
     task = {"steps": 10**6, "streams": False, "mesh": {}, "run": str(tmp_path / "run")}
     children = start_two(task)

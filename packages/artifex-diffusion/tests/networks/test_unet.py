@@ -21,6 +21,7 @@ def n_parameters(config: UNetConfig) -> int:
     return sum(x.size for x in jax.tree.leaves(nnx.state(abstract, nnx.Param)))
 
 
+@pytest.mark.slow
 def test_the_cifar_config_has_the_published_number_of_parameters():
     assert n_parameters(UNetConfig(shape=(32, 32, 3), widths=(128, 256, 256, 256), n_blocks=2, attention_at=(16,))) == (
         35_746_307
