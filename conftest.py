@@ -24,6 +24,11 @@ install_import_hook("artifex", "artifex.core.testing.annotations.check_arrays")
 pytest_plugins = ["artifex.core.testing.plugin"] if importlib.util.find_spec("artifex.core.testing.plugin") else []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folder `tests`, whose files start processes of their own: none is to be waited for at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file on one worker, and all tests of a model: what they compile is then compiled once."""

@@ -88,8 +88,9 @@ def install_tools(session: nox.Session, *groups: str) -> None:
 
 
 def pytest(session: nox.Session, *args: str) -> None:
-    """pytest on two workers; `conftest.py` keeps together what shares a compiled model."""
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadscope", *args, *session.posargs, env=QUICK)
+    """pytest on two workers; `conftest.py` keeps together what shares a compiled model and begins with what is long."""
+    workers = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")
+    session.run("python", "-m", "pytest", *workers, *args, *session.posargs, env=QUICK)
 
 
 @session()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from artifex.core.testing.plugin import parametrize_models
 
 DEPTHS = {
-    "flow_matching": "cheap",
     "ddpm": "cheap",
+    "flow_matching": "brief",
     "edm": "brief",
     "dit": "brief",
     "score_sde": "brief",

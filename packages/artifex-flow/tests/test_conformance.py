@@ -6,7 +6,7 @@ from artifex.core.testing.plugin import parametrize_models
 
 DEPTHS = {
     "maf": "cheap",
-    "neural_spline": "cheap",
+    "neural_spline": "brief",
     "glow": "brief",
     "cnf": "brief",
     "iaf": "brief",

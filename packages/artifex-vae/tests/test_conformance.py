@@ -7,8 +7,8 @@ from artifex.core.testing.plugin import parametrize_models
 DEPTHS = {
     "vae": "whole",
     "vq_vae": "cheap",
-    "hierarchical_vae": "cheap",
-    "conditional_vae": "cheap",
+    "hierarchical_vae": "brief",
+    "conditional_vae": "brief",
     "iwae": "brief",
     "beta_vae": "brief",
     "beta_tc_vae": "brief",
