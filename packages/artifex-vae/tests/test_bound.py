@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.vae.bound import free_bits, iwae_bound, iwae_log_prob, masked_mean, scale_gradient, warm_up
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import free_bits, iwae_bound, iwae_log_prob, scale_gradient, warm_up
 
 
 def test_iwae_bound_of_equal_weights_is_their_value():

@@ -34,6 +34,7 @@ from artifex.core.prob import noise
 from artifex.core.prob.gaussian import over_event
 from artifex.core.prob.noise import RowRngs, stream_key
 from artifex.core.protocols import Batch
+from artifex.core.training.rows import masked_mean
 from artifex.diffusion.bound import Levels, bound_term, prior_kl, rows_like, step_tables
 from artifex.diffusion.constraint import static_threshold
 from artifex.diffusion.grid import AnyGrid, Trailing
@@ -64,7 +65,6 @@ from artifex.diffusion.weighting import (
     DenoisingOutputs,
     PlainWeight,
     UniformTimes,
-    masked_mean,
     perturb,
     weighted_loss,
 )

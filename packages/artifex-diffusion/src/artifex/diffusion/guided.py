@@ -24,6 +24,7 @@ from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
+from artifex.core.training.rows import masked_mean
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.guidance import classifier_guidance, labelled_cfg
 from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
@@ -44,15 +45,7 @@ from artifex.diffusion.sampling import (
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import DDIMSolver, Solver
 from artifex.diffusion.unet import UNetConfig
-from artifex.diffusion.weighting import (
-    AnyWeight,
-    DenoisingOutputs,
-    PlainWeight,
-    UniformTimes,
-    corrupt,
-    masked_mean,
-    weighted_loss,
-)
+from artifex.diffusion.weighting import AnyWeight, DenoisingOutputs, PlainWeight, UniformTimes, corrupt, weighted_loss
 
 Labels = Int[Array, " batch"]
 Logits = Float[Array, "batch class"]

@@ -36,6 +36,7 @@ from jaxtyping import Array, Float
 from artifex.core.config import Config
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
+from artifex.core.training.rows import masked_mean
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, convert, levels, log_gain, wide
 from artifex.diffusion.process import Schedule
 
@@ -238,15 +239,6 @@ def denoising_loss(
 ) -> DenoisingLosses:
     """The loss of eq. 1 for a batch of data."""
     return weighted_loss(denoiser, corrupt(denoiser, x0, times, rngs, y), weight, {"x": x0})
-
-
-def masked_mean(values: PerRow, batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean over the rows that count, and how many they are; a row whose `mask` is 0 may hold anything."""
-    if "mask" not in batch:
-        return values.mean(), jnp.asarray(values.size, values.dtype)
-    real = batch["mask"] > 0
-    count = jnp.maximum(real.sum(), 1).astype(values.dtype)
-    return jnp.where(real, values, 0).sum() / count, count
 
 
 def check_positive(where: str, **values: float) -> None:

@@ -31,6 +31,7 @@ from artifex.core.leaves import assign, flatten, merge, select
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_loss
+from artifex.core.training.rows import masked_mean
 from artifex.flow import support
 from artifex.flow.base import Base
 from artifex.flow.bijector import Bijector, Context, Data, Estimated, FromData, Mapped, PerRow, initialise
@@ -218,13 +219,6 @@ class Flow(GenerativeModel):
 
     def _base_log_prob(self, z: Data, y: Condition | None) -> PerRow:
         return self.base.log_prob(z, self.context(y, len(z)))
-
-
-def masked_mean(values: PerRow, batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean over the rows that count, and how many they are; a row whose `mask` is 0 may hold anything."""
-    weight = row_weights(values, batch)
-    count = jnp.maximum(weight.sum(), 1)
-    return jnp.where(weight > 0, values, 0).sum() / count, count
 
 
 def row_weights(values: Float[Array, "batch *event"], batch: Batch) -> PerRow:

@@ -31,6 +31,7 @@ from artifex.core.prob import noise
 from artifex.core.prob.noise import stream_key
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec
+from artifex.core.training.rows import masked_mean
 from artifex.gan.loss import AdversarialLoss, Logits
 from artifex.gan.penalty import Critic, Data, Penalty, PerRow
 
@@ -261,15 +262,6 @@ def decay_for(half_life: float, batch_size: int) -> float:
 def by_row(values: Logits) -> PerRow:
     """The mean over the logits of each row."""
     return values.reshape(len(values), -1).mean(-1)
-
-
-def masked_mean(values: PerRow, batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean over the rows that count, and how many they are; a row whose `mask` is 0 may hold anything."""
-    if "mask" not in batch:
-        return values.mean(), jnp.asarray(values.size, values.dtype)
-    real = batch["mask"] > 0
-    count = jnp.maximum(real.sum(), 1).astype(values.dtype)
-    return jnp.where(real, values, 0).sum() / count, count
 
 
 def to_unit(x: Data, limits: Range) -> Data:

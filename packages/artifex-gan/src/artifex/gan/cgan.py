@@ -14,33 +14,19 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
-from artifex.core.protocols import Batch
-from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import (
-    Game,
-    GANLosses,
-    GANOutputs,
-    adversarial,
-    check_data,
-    draw,
-    first_step,
-    game_losses,
-    normal_latent,
-    play,
-)
-from artifex.gan.condition import Labels, check_classes, one_each, one_hot
+from artifex.core.training.objective import StepContext
+from artifex.gan.adversarial import Game
+from artifex.gan.condition import Labels, one_hot
+from artifex.gan.gan import ClassGAN
 from artifex.gan.loss import LOSSES, LossName
-from artifex.gan.networks import AnyNetworks, ConvNetworks, Latent, MLPCritic, is_additive, make_critic, make_generator
-from artifex.gan.penalty import Data
+from artifex.gan.networks import AnyNetworks, ConvNetworks, MLPCritic, make_critic, make_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +55,8 @@ class Joined(nnx.Module):
         return self.network(jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:-1], self.n_classes))], -1))
 
 
-class CGAN(GenerativeModel):
+class CGAN(ClassGAN):
     """A conditional GAN."""
-
-    conditions: ClassVar[tuple[str, ...]] = ("y",)
 
     def __init__(self, config: CGANConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
@@ -83,39 +67,6 @@ class CGAN(GenerativeModel):
         self.generator = Joined(generator, config.n_classes)
         self.discriminator = Joined(critic, config.n_classes)
 
-    def __call__(self, x: Data, *, y: Labels, rngs: nnx.Rngs | None = None) -> GANOutputs:
-        """Fakes, and the logits of data and fakes."""
-        return play(self, x, self.rngs_or_own(rngs), y=y)
-
-    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
-        """Both sides' losses (eq. 1, 2)."""
-        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        y: Labels | None = None,
-        z: Latent | None = None,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Samples G(z, y), for one class or one a row."""
-        y = one_each("CGAN.generate", y, n_samples, self.config.n_classes)
-        return draw(self, n_samples, self.rngs_or_own(rngs), z, y=y)
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
-        """z ~ N(0, I)."""
-        return normal_latent(n, self.config.z_dim, rngs)
-
     def game(self, ctx: StepContext) -> Game:
         """The loss alone."""
         return Game(LOSSES[self.config.loss]())  # eq. 2
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, range or number of classes."""
-        check_data(self.config, spec)
-        check_classes("CGAN", self.config.n_classes, spec)
-
-    def training_spec(self) -> TrainingSpec:
-        """Critic and generator in turn."""
-        return adversarial(self, additive=is_additive(self.config.networks))

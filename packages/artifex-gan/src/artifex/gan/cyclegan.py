@@ -31,16 +31,8 @@ from artifex.core.model import GenerativeModel
 from artifex.core.prob.noise import stream_key
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import (
-    adversarial,
-    by_row,
-    check_data,
-    conditions_of,
-    from_unit,
-    masked_mean,
-    summed,
-    to_unit,
-)
+from artifex.core.training.rows import masked_mean
+from artifex.gan.adversarial import adversarial, by_row, check_data, conditions_of, from_unit, summed, to_unit
 from artifex.gan.loss import Logits, least_squares
 from artifex.gan.networks import Pictures
 from artifex.gan.patchgan import PatchCritic

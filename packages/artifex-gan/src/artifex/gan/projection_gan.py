@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,24 +25,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import glorot_uniform, zeros
-from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import (
-    Game,
-    GANLosses,
-    GANOutputs,
-    adversarial,
-    check_data,
-    draw,
-    first_step,
-    game_losses,
-    normal_latent,
-    play,
-)
-from artifex.gan.condition import ConditionalBatchNorm, Labels, Projection, check_classes, one_each
+from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.condition import ConditionalBatchNorm, Labels, Projection
+from artifex.gan.gan import ClassGAN
 from artifex.gan.loss import hinge
 from artifex.gan.networks import Latent, Pictures, check_sides
 from artifex.gan.spectral import SpectralNorm
@@ -137,43 +123,17 @@ class Critic(nnx.Module):
         return self.last(jax.nn.relu(x).sum((1, 2)), y)
 
 
-class ProjectionGAN(GenerativeModel):
+class ProjectionGAN(ClassGAN):
     """A projection GAN."""
-
-    conditions: ClassVar[tuple[str, ...]] = ("y",)
 
     def __init__(self, config: ProjectionGANConfig, *, rngs: nnx.Rngs) -> None:
         super().__init__(config, rngs=rngs)
         self.generator = Generator(config, rngs=rngs)
         self.discriminator = Critic(config, rngs=rngs)
 
-    def __call__(self, x: Pictures, *, y: Labels, rngs: nnx.Rngs | None = None) -> GANOutputs:
-        """Fakes, and the logits of data and fakes."""
-        return play(self, x, self.rngs_or_own(rngs), y=y)
-
-    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
-        """Both sides' losses (eq. 2)."""
-        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
-
-    def generate(
-        self, n_samples: int = 1, *, y: Labels | None = None, z: Latent | None = None, rngs: nnx.Rngs | None = None
-    ) -> Pictures:
-        """Samples G(z, y), for one class or one a row."""
-        y = one_each("ProjectionGAN.generate", y, n_samples, self.config.n_classes)
-        return draw(self, n_samples, self.rngs_or_own(rngs), z, y=y)
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
-        """z ~ N(0, I)."""
-        return normal_latent(n, self.config.z_dim, rngs)
-
     def game(self, ctx: StepContext) -> Game:
         """Eq. 2."""
         return Game(hinge())  # eq. 2
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, range or number of classes."""
-        check_data(self.config, spec)
-        check_classes("ProjectionGAN", self.config.n_classes, spec)
 
     def training_spec(self) -> TrainingSpec:
         """Critic updates on parts of the batch, then one of the generator."""

@@ -29,30 +29,15 @@ from flax.nnx.nn.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
 from artifex.core.config import Config, ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import Initializer, normal, zeros
 from artifex.core.prob.noise import row_keys
-from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import (
-    Condition,
-    Game,
-    GANLosses,
-    GANOutputs,
-    adversarial,
-    check_data,
-    draw,
-    first_step,
-    game_losses,
-    normal_latent,
-    play,
-    refuse_condition,
-)
+from artifex.gan.adversarial import Game, adversarial
 from artifex.gan.augment import adapted
+from artifex.gan.gan import GAN
 from artifex.gan.loss import relativistic
 from artifex.gan.networks import LEAK, Event, Latent, MLPCritic, MLPGenerator, MLPNetworks, Pictures
-from artifex.gan.penalty import Data, check_weight, r1, r2
+from artifex.gan.penalty import check_weight, r1, r2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +173,7 @@ class Critic(nnx.Module):
         return self.last((h * self.basis[...].astype(h.dtype)).sum((1, 2)))[:, 0]
 
 
-class R3GAN(GenerativeModel):
+class R3GAN(GAN):
     """The modern baseline."""
 
     def __init__(self, config: R3GANConfig, *, rngs: nnx.Rngs) -> None:
@@ -201,30 +186,6 @@ class R3GAN(GenerativeModel):
             self.generator = Generator(networks, shape, config.z_dim, rngs=rngs)
             self.discriminator = Critic(networks, shape, rngs=rngs)
 
-    def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> GANOutputs:
-        """Fakes, and the logits of data and fakes."""
-        return play(self, x, self.rngs_or_own(rngs))
-
-    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
-        """Both sides' losses (eq. 1, 2)."""
-        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        y: Condition | None = None,
-        z: Latent | None = None,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Samples G(z)."""
-        refuse_condition(self, y)
-        return draw(self, n_samples, self.rngs_or_own(rngs), z)
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
-        """z ~ N(0, I)."""
-        return normal_latent(n, self.config.z_dim, rngs)
-
     def game(self, ctx: StepContext) -> Game:
         """Pairs, with penalties and augmentation at the strength of the step (eq. 1 to 3)."""
         gamma, p = cosine(self.config.gamma, ctx), cosine((0.0, self.config.augment), ctx)
@@ -232,10 +193,6 @@ class R3GAN(GenerativeModel):
         if self.config.augment == 0:
             return game
         return game._replace(augment=lambda x, rngs: adapted(row_keys(rngs, len(x)), x, p))
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape or range."""
-        check_data(self.config, spec)
 
     def training_spec(self) -> TrainingSpec:
         """Critic and generator in turn."""

@@ -44,35 +44,23 @@ from jaxtyping import Array, Float, Int
 
 from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import constant, draw, normal
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import (
     Game,
-    GANLosses,
     GANOutputs,
     adversarial,
     check_data,
-    first_step,
     from_unit,
-    game_losses,
-    normal_latent,
     play,
     refuse_condition,
 )
 from artifex.gan.augment import ADA
 from artifex.gan.condition import check_classes, one_each, one_hot
 from artifex.gan.equalised import Linear, cast, convolve, leaky
-from artifex.gan.filters import (
-    Band,
-    Resampling,
-    filtered_leaky_relu,
-    low_pass,
-    radial,
-    radial_low_pass,
-    separable,
-)
+from artifex.gan.filters import Band, Resampling, filtered_leaky_relu, low_pass, radial, radial_low_pass, separable
+from artifex.gan.gan import NoiseModel
 from artifex.gan.loss import nonsaturating
 from artifex.gan.penalty import r1
 from artifex.gan.stylegan2_discriminator import StyleGAN2Discriminator
@@ -357,7 +345,7 @@ class StyleGAN3Generator(nnx.Module):
         self.synthesis(self.mapping.style(z, y), decay=0.0)
 
 
-class StyleGAN3(GenerativeModel):
+class StyleGAN3(NoiseModel):
     """What T and R share: all but their configs."""
 
     def __init__(self, config: StyleGAN3TConfig, *, rngs: nnx.Rngs) -> None:
@@ -373,10 +361,6 @@ class StyleGAN3(GenerativeModel):
     def __call__(self, x: Image, *, y: Labels | None = None, rngs: nnx.Rngs | None = None) -> GANOutputs:
         """Fakes, and the critic's logits of both."""
         return play(self, x, self.rngs_or_own(rngs), **({} if y is None else {"y": y}))
-
-    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
-        """Both sides' losses."""
-        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
 
     def generate(
         self,
@@ -419,10 +403,6 @@ class StyleGAN3(GenerativeModel):
             return one_each(where, y, n, n_classes)
         refuse_condition(self, y)
         return None
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
-        """n draws of z."""
-        return normal_latent(n, self.config.z_dim, rngs)
 
     def game(self, ctx: StepContext) -> Game:
         """Softplus losses and lazy R1, behind the blur of the step and adaptive augmentation."""

@@ -18,28 +18,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
 from artifex.core.leaves import variables
-from artifex.core.model import GenerativeModel
-from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import (
-    Condition,
-    Game,
-    GANLosses,
-    GANOutputs,
-    adversarial,
-    check_data,
-    draw,
-    first_step,
-    game_losses,
-    normal_latent,
-    play,
-    refuse_condition,
-)
+from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.gan import GAN
 from artifex.gan.loss import wasserstein
-from artifex.gan.networks import AnyNetworks, ConvNetworks, Latent, is_additive, make_critic, make_generator
-from artifex.gan.penalty import Data
+from artifex.gan.networks import AnyNetworks, ConvNetworks, is_additive, make_critic, make_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +43,7 @@ class WGANConfig(ModelConfig):
             raise ValueError(f"WGANConfig: expected 'clip' > 0, got {self.clip}. The paper uses 0.01.")
 
 
-class WGAN(GenerativeModel):
+class WGAN(GAN):
     """A Wasserstein GAN with clipped weights."""
 
     def __init__(self, config: WGANConfig, *, rngs: nnx.Rngs) -> None:
@@ -71,30 +55,6 @@ class WGAN(GenerativeModel):
             if isinstance(weight, nnx.Param):
                 weight.set_value(self.clip(weight[...]))
 
-    def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> GANOutputs:
-        """Fakes, and the logits of data and fakes."""
-        return play(self, x, self.rngs_or_own(rngs))
-
-    def loss_fn(self, batch: Batch, outputs: GANOutputs, *, ctx: StepContext | None = None) -> GANLosses:
-        """Both sides' losses (eq. 1, 2)."""
-        return game_losses(self, batch, outputs, ctx or first_step(self.rngs_or_own(None)))
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        y: Condition | None = None,
-        z: Latent | None = None,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Samples G(z)."""
-        refuse_condition(self, y)
-        return draw(self, n_samples, self.rngs_or_own(rngs), z)
-
-    def latent(self, n: int, rngs: nnx.Rngs) -> Latent:
-        """z ~ N(0, I)."""
-        return normal_latent(n, self.config.z_dim, rngs)
-
     def clip(self, weight: Float[Array, "..."]) -> Float[Array, "..."]:
         """A weight within [−c, c] (eq. 2)."""
         return jnp.clip(weight, -self.config.clip, self.config.clip)  # eq. 2
@@ -102,10 +62,6 @@ class WGAN(GenerativeModel):
     def game(self, ctx: StepContext) -> Game:
         """Eq. 2 and 3."""
         return Game(wasserstein())  # eq. 2, 3
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape or range."""
-        check_data(self.config, spec)
 
     def training_spec(self) -> TrainingSpec:
         """Critic updates on parts of the batch, clipped each, then one of the generator."""

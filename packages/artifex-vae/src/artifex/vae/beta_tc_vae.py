@@ -18,7 +18,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
@@ -29,16 +28,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
-from artifex.core.prob import gaussian, noise
+from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import LOG_2PI, Gaussian
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import Objective, TrainingSpec, forward_loss
-from artifex.vae.bound import bound_scores, masked_mean
+from artifex.core.training.rows import masked_mean
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
-from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
-from artifex.vae.vae import Codes, Data, VAEOutputs, check_data, check_sizes, check_weights
+from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
+from artifex.vae.standard import StandardVAE
+from artifex.vae.vae import Codes, Data, VAEOutputs, check_sizes, check_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +82,8 @@ class BetaTCVAELosses(TypedDict):
     weight: Float[Array, ""]
 
 
-class BetaTCVAE(GenerativeModel):
+class BetaTCVAE(StandardVAE):
     """A β-TC-VAE, also an `Autoencoder`."""
-
-    def __init__(self, config: BetaTCVAEConfig, *, rngs: nnx.Rngs) -> None:
-        super().__init__(config, rngs=rngs)
-        self.coder = Coder((config.encoder, config.decoder, config.likelihood), config.latent_dim, rngs=rngs)
 
     def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> VAEOutputs:
         """The posterior of x, a draw from it, and what it decodes to."""
@@ -116,42 +110,6 @@ class BetaTCVAE(GenerativeModel):
             dimension_wise=masked_mean(parts.dimension_wise, batch)[0],
             weight=weight,
         )
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        temperature: float | Float[Array, ""] = 1.0,
-        mean: bool = False,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Draws from p(x|z) with z ~ N(0, I) scaled by `temperature`; E[x|z] instead where `mean`."""
-        rngs = self.rngs_or_own(rngs)
-        z = temperature * noise.normal(rngs, (n_samples, self.config.latent_dim))
-        return self.coder.draw(z, rngs, mean=mean)
-
-    def encode(self, x: Data) -> Codes:
-        """The mean of q(z|x)."""
-        return self.coder.posterior(x).mean
-
-    def decode(self, z: Codes) -> Data:
-        """The mean of p(x|z)."""
-        return self.coder.mean(z)
-
-    def log_weight(self, x: Data, *, rngs: nnx.Rngs) -> Float[Array, " batch"]:
-        """log p(x, z) − log q(z|x) at one draw of z, in nats."""
-        q = self.coder.posterior(x)
-        z = gaussian.sample(q, rngs)
-        log_pz = gaussian.log_prob(gaussian.standard_like(q), z)
-        return self.coder.log_prob(x, z) + log_pz - gaussian.log_prob(q, z)
-
-    def scores(self, x: Data, *, rngs: nnx.Rngs) -> Mapping[str, Float[Array, " batch"]]:
-        """ELBO (all weights 1) and IWAE-50 of each row, in nats."""
-        return bound_scores(self, x, rngs=rngs)
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, or that the likelihood does not cover."""
-        check_data(self.config, spec)
 
     def training_spec(self) -> TrainingSpec:
         """The loss as it is; it compares the rows of a batch, so parts of one do not add up."""

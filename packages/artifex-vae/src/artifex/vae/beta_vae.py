@@ -15,7 +15,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
@@ -23,22 +22,20 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
-from artifex.core.prob import gaussian, noise
+from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import TrainingSpec
-from artifex.vae.bound import bound_scores, masked_mean, warm_up
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
-from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
+from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
+from artifex.vae.standard import StandardVAE
 from artifex.vae.vae import (
-    Codes,
     Data,
     VAELosses,
     VAEOutputs,
     active_units,
-    check_data,
     check_sizes,
     check_weights,
     scheduled_spec,
@@ -64,12 +61,8 @@ class BetaVAEConfig(ModelConfig):
         check_weights("BetaVAEConfig", beta=self.beta, capacity=self.capacity or 0, gamma=self.gamma)
 
 
-class BetaVAE(GenerativeModel):
+class BetaVAE(StandardVAE):
     """A β-VAE, also an `Autoencoder`."""
-
-    def __init__(self, config: BetaVAEConfig, *, rngs: nnx.Rngs) -> None:
-        super().__init__(config, rngs=rngs)
-        self.coder = Coder((config.encoder, config.decoder, config.likelihood), config.latent_dim, rngs=rngs)
 
     def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> VAEOutputs:
         """The posterior of x, a draw from it, and what it decodes to."""
@@ -91,42 +84,6 @@ class BetaVAE(GenerativeModel):
         capacity = (config.capacity or 0.0) * warm_up(step, config.capacity_steps)
         held = config.gamma * jnp.abs(kl - capacity)
         return config.beta * kl if config.capacity is None else held
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        temperature: float | Float[Array, ""] = 1.0,
-        mean: bool = False,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Draws from p(x|z) with z ~ N(0, I) scaled by `temperature`; E[x|z] instead where `mean`."""
-        rngs = self.rngs_or_own(rngs)
-        z = temperature * noise.normal(rngs, (n_samples, self.config.latent_dim))
-        return self.coder.draw(z, rngs, mean=mean)
-
-    def encode(self, x: Data) -> Codes:
-        """The mean of q(z|x)."""
-        return self.coder.posterior(x).mean
-
-    def decode(self, z: Codes) -> Data:
-        """The mean of p(x|z)."""
-        return self.coder.mean(z)
-
-    def log_weight(self, x: Data, *, rngs: nnx.Rngs) -> Float[Array, " batch"]:
-        """log p(x, z) − log q(z|x) at one draw of z, in nats."""
-        q = self.coder.posterior(x)
-        z = gaussian.sample(q, rngs)
-        log_pz = gaussian.log_prob(gaussian.standard_like(q), z)
-        return self.coder.log_prob(x, z) + log_pz - gaussian.log_prob(q, z)
-
-    def scores(self, x: Data, *, rngs: nnx.Rngs) -> Mapping[str, Float[Array, " batch"]]:
-        """ELBO (β = 1) and IWAE-50 of each row, in nats."""
-        return bound_scores(self, x, rngs=rngs)
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, or that the likelihood does not cover."""
-        check_data(self.config, spec)
 
     def training_spec(self) -> TrainingSpec:
         """The loss with the step for the capacity."""

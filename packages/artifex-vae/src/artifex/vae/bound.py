@@ -25,7 +25,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.core.prob.noise import RowRngs, stream_key
-from artifex.core.protocols import Batch
 
 PerRow = Float[Array, " batch"]
 
@@ -77,15 +76,6 @@ def free_bits(kl: Float[Array, "batch latent"], least: float) -> PerRow:
 def warm_up(step: Int[Array, ""] | None, steps: int) -> Float[Array, ""] | float:
     """The share of β at a step (eq. 6); all of it when the step is None."""
     return 1.0 if step is None or steps == 0 else jnp.minimum(1.0, step / steps)
-
-
-def masked_mean(values: PerRow, batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean over the rows that count, and how many they are; a row whose `mask` is 0 may hold anything."""
-    if "mask" not in batch:
-        return values.mean(), jnp.asarray(values.size, values.dtype)
-    real = batch["mask"] > 0
-    count = jnp.maximum(real.sum(), 1).astype(values.dtype)
-    return jnp.where(real, values, 0).sum() / count, count
 
 
 def iwae_log_prob(

@@ -29,7 +29,8 @@ from artifex.core.nn.init import lecun_normal, normal, zeros
 from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
-from artifex.vae.bound import bound_scores, masked_mean
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import bound_scores
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
 from artifex.vae.prior import ConditionalPrior

@@ -32,7 +32,8 @@ from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import TrainingSpec
-from artifex.vae.bound import bound_scores, masked_mean, warm_up
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import bound_scores, warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli, n_entries
 from artifex.vae.networks import DecoderConfig, make_decoder
 from artifex.vae.vae import Codes, Data, check_data, check_weights, scheduled_spec

@@ -14,7 +14,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
@@ -24,15 +23,15 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
 from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
-from artifex.vae.bound import bound_scores, iwae_bound, masked_mean, scale_gradient, with_gradient_of
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import iwae_bound, scale_gradient, with_gradient_of
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
-from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
-from artifex.vae.vae import Codes, Data, check_data, check_sizes
+from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
+from artifex.vae.standard import StandardVAE
+from artifex.vae.vae import Codes, Data, check_sizes
 
 Draws = Float[Array, "k batch latent"]
 
@@ -73,12 +72,8 @@ class IWAELosses(TypedDict):
     weight: Float[Array, ""]
 
 
-class IWAE(GenerativeModel):
+class IWAE(StandardVAE):
     """An importance weighted autoencoder, also an `Autoencoder`."""
-
-    def __init__(self, config: IWAEConfig, *, rngs: nnx.Rngs) -> None:
-        super().__init__(config, rngs=rngs)
-        self.coder = Coder((config.encoder, config.decoder, config.likelihood), config.latent_dim, rngs=rngs)
 
     def __call__(self, x: Data, *, rngs: nnx.Rngs | None = None) -> IWAEOutputs:
         """The posterior of x, k draws from it, and what the first decodes to."""
@@ -116,36 +111,7 @@ class IWAE(GenerativeModel):
         log_qz = gaussian.log_prob(Gaussian(jnp.tile(q.mean, (k, 1)), jnp.tile(q.log_std, (k, 1))), flat)
         return (log_px + log_pz - log_qz).reshape(k, batch)
 
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        temperature: float | Float[Array, ""] = 1.0,
-        mean: bool = False,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Draws from p(x|z) with z ~ N(0, I) scaled by `temperature`; E[x|z] instead where `mean`."""
-        rngs = self.rngs_or_own(rngs)
-        z = temperature * noise.normal(rngs, (n_samples, self.config.latent_dim))
-        return self.coder.draw(z, rngs, mean=mean)
-
-    def encode(self, x: Data) -> Codes:
-        """The mean of q(z|x)."""
-        return self.coder.posterior(x).mean
-
-    def decode(self, z: Codes) -> Data:
-        """The mean of p(x|z)."""
-        return self.coder.mean(z)
-
     def log_weight(self, x: Data, *, rngs: nnx.Rngs) -> Float[Array, " batch"]:
         """log w at one draw of z, in nats."""
         q = self.coder.posterior(x)
         return self.log_weights(x, gaussian.sample(q, rngs)[None], q)[0]
-
-    def scores(self, x: Data, *, rngs: nnx.Rngs) -> Mapping[str, Float[Array, " batch"]]:
-        """ELBO and IWAE-50 of each row, in nats."""
-        return bound_scores(self, x, rngs=rngs)
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, or that the likelihood does not cover."""
-        check_data(self.config, spec)

@@ -31,7 +31,8 @@ from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_outputs
-from artifex.vae.bound import bound_scores, free_bits, masked_mean, warm_up
+from artifex.core.training.rows import masked_mean
+from artifex.vae.bound import bound_scores, free_bits, warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
 from artifex.vae.prior import AnyPrior, StandardNormalConfig, make_prior

@@ -31,7 +31,7 @@ from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import he_normal, lecun_normal, zeros
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
-from artifex.vae.bound import masked_mean
+from artifex.core.training.rows import masked_mean
 from artifex.vae.likelihood import AnyLikelihood, GaussianLikelihood
 from artifex.vae.networks import check_sides
 from artifex.vae.quantise import Codebook, VectorQuantiser
