@@ -15,40 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flax import nnx
-from jaxtyping import Array, Float
 
 from artifex.core.config import Config, ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
-from artifex.core.protocols import Batch
+from artifex.diffusion.denoising import DenoisingModel
 from artifex.diffusion.grid import AnyGrid, Grid, Trailing
-from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
+from artifex.diffusion.networks import AnyNetwork, with_dropout
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, check_prediction
-from artifex.diffusion.sampling import (
-    DataRange,
-    check_data,
-    check_labels,
-    condition_on_labels,
-    draw,
-    drop_labels,
-    inward,
-    labelled_denoiser,
-    labels,
-    outward,
-    solver_named,
-)
+from artifex.diffusion.sampling import DataRange, check_labels, inward, labelled_denoiser
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import DDIMSolver, Linear, Rows, Solver, ends, solve
 from artifex.diffusion.unet import UNetConfig
-from artifex.diffusion.weighting import (
-    AnyWeight,
-    DenoisingLosses,
-    DenoisingOutputs,
-    PlainWeight,
-    UniformTimes,
-    corrupt,
-    weighted_loss,
-)
+from artifex.diffusion.weighting import AnyWeight, PlainWeight, Times, UniformTimes, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,49 +49,12 @@ class DDIMConfig(ModelConfig):
         check_labels("DDIMConfig", self.network, self.label_dropout, self.data_range)
 
 
-class DDIM(GenerativeModel):
+class DDIM(DenoisingModel):
     """Diffusion in T steps, sampled in a few."""
-
-    def __init__(self, config: DDIMConfig, *, rngs: nnx.Rngs) -> None:
-        super().__init__(config, rngs=rngs)
-        self.network = make_network(config.network, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops nothing
-        condition_on_labels(self, config.network.n_classes)
 
     def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """x₀ from x_i."""
         return Denoiser(with_dropout(self.network, dropout), self.config.schedule, self.config.prediction)
-
-    def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
-        """Noisy data at steps drawn uniformly, and the network's prediction."""
-        rngs = self.rngs_or_own(rngs)
-        given, dropout = labels(self.config, y, len(x)), None
-        if not self.deterministic:
-            given, dropout = drop_labels(self.config, given, rngs), rngs
-        return corrupt(self.denoiser(dropout), inward(x, self.config.data_range), UniformTimes(), rngs, given)
-
-    def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
-        """The weighted error of the prediction."""
-        return weighted_loss(self.denoiser(), outputs, self.config.weight, batch)
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        y: Condition | None = None,
-        guidance: float | Float[Array, ""] | None = None,
-        solver: Solver | str | None = None,
-        steps: int | None = None,
-        xt: Data | None = None,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Samples along the implicit process (eq. 1, 2), from noise or from `xt`."""
-        rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, config.steps if steps is None else steps)
-        denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
-        chosen = solver_named(solver, DDIMSolver(eta=config.eta))
-        x = draw(denoise, grid, chosen, (n_samples, *config.network.shape), xt=xt, rngs=rngs)
-        return outward(x, config.data_range)
 
     def invert(self, x: Data, *, y: Condition | None = None, steps: int | None = None) -> Data:
         """x_T from which `generate(xt=...)` of as many steps comes back to x (eq. 3)."""
@@ -123,9 +63,17 @@ class DDIM(GenerativeModel):
         denoise = labelled_denoiser(config, self.denoiser(), y, None, len(x))
         return solve(denoise, inward(x, config.data_range), grid, DDIMInversion())
 
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, range or number of classes."""
-        check_data(self.config, spec)
+    def weighting(self) -> Weight:
+        """That of the config."""
+        return self.config.weight
+
+    def times(self) -> Times:
+        """Steps, all with equal chances."""
+        return UniformTimes()
+
+    def solver(self) -> Solver:
+        """The implicit process (eq. 1, 2)."""
+        return DDIMSolver(eta=self.config.eta)
 
 
 @dataclass(frozen=True, kw_only=True)

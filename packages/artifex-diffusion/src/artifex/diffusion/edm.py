@@ -15,42 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flax import nnx
-from jaxtyping import Array, Float
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
-from artifex.core.model import GenerativeModel
-from artifex.core.protocols import Batch
+from artifex.diffusion.denoising import DenoisingModel
 from artifex.diffusion.grid import AnyGrid, Karras
-from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
-from artifex.diffusion.prediction import Condition, Data, Denoiser, EDMPrecondition
-from artifex.diffusion.sampling import (
-    AnySolver,
-    DataRange,
-    check_data,
-    check_labels,
-    condition_on_labels,
-    draw,
-    drop_labels,
-    inward,
-    labelled_denoiser,
-    labels,
-    outward,
-    solver_named,
-)
+from artifex.diffusion.networks import AnyNetwork, with_dropout
+from artifex.diffusion.prediction import Denoiser, EDMPrecondition
+from artifex.diffusion.sampling import AnySolver, DataRange, check_labels
 from artifex.diffusion.schedule import EDM as EDMSchedule
-from artifex.diffusion.solver import Heun, Solver
+from artifex.diffusion.solver import Heun
 from artifex.diffusion.unet import UNetConfig
-from artifex.diffusion.weighting import (
-    AnyTimes,
-    DenoisingLosses,
-    DenoisingOutputs,
-    EDMWeight,
-    LogNormalTimes,
-    check_positive,
-    corrupt,
-    weighted_loss,
-)
+from artifex.diffusion.weighting import AnyTimes, EDMWeight, LogNormalTimes, Weight, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +48,8 @@ class EDMConfig(ModelConfig):
         check_labels("EDMConfig", self.network, self.label_dropout, self.data_range)
 
 
-class EDM(GenerativeModel):
-    """The elucidated diffusion model."""
-
-    def __init__(self, config: EDMConfig, *, rngs: nnx.Rngs) -> None:
-        super().__init__(config, rngs=rngs)
-        self.network = make_network(config.network, rngs=rngs)
-        self.deterministic = False  # nnx's switch: True drops nothing
-        condition_on_labels(self, config.network.n_classes)
+class EDM(DenoisingModel):
+    """The elucidated diffusion model, sampled by Heun's rule on its own grid (eq. 4)."""
 
     def denoiser(self, dropout: nnx.Rngs | None = None) -> Denoiser:
         """D (eq. 1, 2)."""
@@ -88,37 +57,6 @@ class EDM(GenerativeModel):
             with_dropout(self.network, dropout), self.config.schedule, "x0", EDMPrecondition(self.config.sigma_data)
         )
 
-    def __call__(self, x: Data, *, y: Condition | None = None, rngs: nnx.Rngs | None = None) -> DenoisingOutputs:
-        """Noisy data at random levels, and D of them."""
-        rngs = self.rngs_or_own(rngs)
-        given, dropout = labels(self.config, y, len(x)), None
-        if not self.deterministic:
-            given, dropout = drop_labels(self.config, given, rngs), rngs
-        return corrupt(self.denoiser(dropout), inward(x, self.config.data_range), self.config.times, rngs, given)
-
-    def loss_fn(self, batch: Batch, outputs: DenoisingOutputs) -> DenoisingLosses:
-        """The weighted error of D (eq. 3)."""
-        return weighted_loss(self.denoiser(), outputs, EDMWeight(sigma_data=self.config.sigma_data), batch)
-
-    def generate(
-        self,
-        n_samples: int = 1,
-        *,
-        y: Condition | None = None,
-        guidance: float | Float[Array, ""] | None = None,
-        solver: Solver | str | None = None,
-        steps: int | None = None,
-        xt: Data | None = None,
-        rngs: nnx.Rngs | None = None,
-    ) -> Data:
-        """Samples by Heun's rule on the grid of eq. 4, or by another solver."""
-        rngs, config = self.rngs_or_own(rngs), self.config
-        grid = config.grid(config.schedule, config.steps if steps is None else steps)
-        denoise = labelled_denoiser(config, self.denoiser(), y, guidance, n_samples)
-        shape = (n_samples, *config.network.shape)
-        x = draw(denoise, grid, solver_named(solver, config.solver), shape, xt=xt, rngs=rngs)
-        return outward(x, config.data_range)
-
-    def check_data(self, spec: DataSpec) -> None:
-        """Refuse data of another shape, range or number of classes."""
-        check_data(self.config, spec)
+    def weighting(self) -> Weight:
+        """λ (eq. 3)."""
+        return EDMWeight(sigma_data=self.config.sigma_data)

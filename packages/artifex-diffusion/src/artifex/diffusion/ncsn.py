@@ -31,14 +31,7 @@ from artifex.diffusion.sampling import DataRange, check_data, draw, inward, outw
 from artifex.diffusion.schedule import VE
 from artifex.diffusion.stochastic import AnnealedLangevin
 from artifex.diffusion.unet import UNetConfig
-from artifex.diffusion.weighting import (
-    DenoisingLosses,
-    DenoisingOutputs,
-    PerRow,
-    PlainWeight,
-    corrupt,
-    weighted_loss,
-)
+from artifex.diffusion.weighting import DenoisingLosses, DenoisingOutputs, PerRow, PlainWeight, corrupt, weighted_loss
 
 
 @dataclass(frozen=True, kw_only=True)

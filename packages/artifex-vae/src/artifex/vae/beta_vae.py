@@ -31,15 +31,7 @@ from artifex.vae.bound import warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
 from artifex.vae.standard import StandardVAE
-from artifex.vae.vae import (
-    Data,
-    VAELosses,
-    VAEOutputs,
-    active_units,
-    check_sizes,
-    check_weights,
-    scheduled_spec,
-)
+from artifex.vae.vae import Data, VAELosses, VAEOutputs, active_units, check_sizes, check_weights, scheduled_spec
 
 
 @dataclass(frozen=True, kw_only=True)
