@@ -2,12 +2,17 @@
 
 digits   8 × 8 of scikit-learn, a perceptron, 4,000 steps of 128, averaged weights. FD[pixels] of 1,000 samples against
          all 1,797 digits, and how many of the samples the nearest digit puts into each class. Three seeds.
+networks the same of a transformer, DiT with classes, and of a perceptron on the codes of an autoencoder_kl, which is
+         trained first; with the autoencoder, the FD[pixels] of its reconstructions, which no latent model undercuts.
 modes    25 Gaussians: modes that were found, and the share of samples within 3 deviations of one.
 density  eight Gaussians: log p of held-out points by the flow, against the truth with the noise that is left in.
 guidance digits with labels: for each scale, how often the three nearest real digits are of the label asked for,
          the deviation of a pixel within a class, and recall.
+mnist    28 × 28 of MNIST as 14 × 14 blocks of four, a U-Net, flow matching with labels, FD[mnist_classifier] of 1,000
+         samples against the test set: features of a perceptron that this script trains, named with its digest; how
+         often that classifier, and how often the three nearest training pictures, are of the label asked for.
 
-python benchmarks/diffusion_quality.py [digits] [modes] [density] [guidance] [--steps N] [--seeds N]
+python benchmarks/diffusion_quality.py [digits] [networks] [modes] [density] [guidance] [mnist] [--steps N] [--seeds N]
 """
 
 from __future__ import annotations
@@ -21,17 +26,36 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import jax
+import jax.numpy as jnp
+import mnist_classifier
 import numpy as np
 from flax import nnx
 from gan_quality import value
 from sklearn.neighbors import KNeighborsClassifier
 
 from artifex.core import OptimizerConfig, Trainer, TrainerConfig, create_model, load_dataset
+from artifex.core.data.source import ArraySource, Source
 from artifex.core.data.toys import TOYS
 from artifex.core.evaluation.manifold import Recall
 from artifex.core.leaves import flatten, merge
 from artifex.core.prob.divergence import frechet
+from artifex.core.testing.paths import data_folder
+from artifex.diffusion import (
+    EDMConfig,
+    LatentDiffusion,
+    LatentDiffusionConfig,
+    PerceptronConfig,
+    encode_all,
+    measure_scale,
+)
+from artifex.diffusion.multistep import DPMSolver
 
+DIT_STEPS = 50  # of sampling
+MNIST_BATCH = 64
+MNIST_SCALES = (1.0, 2.0)  # of guidance
+# By itself, one step a call: in a scan the gradient of a convolution is slow on CPUs.
+CONVOLUTIONS = {"steps_per_call": 1}
+UNET = {"type": "unet", "shape": [14, 14, 4], "widths": [32, 64], "attention_at": [7], "n_classes": 10}
 NETWORK = {"shape": [8, 8, 1], "width": 256, "depth": 3}
 SCALES = (0.0, 1.0, 2.0, 4.0)  # of guidance
 PLANE = {"shape": [2], "width": 128, "depth": 3}
@@ -47,14 +71,16 @@ DIGITS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def trained(name: str, fields: dict[str, Any], data: Any, steps: int, seed: int) -> Any:
+def trained(name: str, fields: dict[str, Any], data: Any, steps: int, seed: int, **changes: Any) -> Any:
     """A model with averaged weights after `steps`."""
-    model = create_model(name, rngs=nnx.Rngs(seed), **fields)
+    return fitted(create_model(name, rngs=nnx.Rngs(seed), **fields), data, steps, seed, **changes)
+
+
+def fitted(model: Any, data: Any, steps: int, seed: int, **changes: Any) -> Any:
+    """The model with averaged weights after `steps`; `changes` are other fields of the trainer's config."""
     optimizer = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=min(100, steps // 10))
-    config = TrainerConfig(
-        steps=steps, batch_size=128, seed=seed, ema_decay=0.995, log_every=1000, steps_per_call=10, optimizer=optimizer
-    )
-    trainer = Trainer(model, config)
+    usual = {"batch_size": 128, "ema_decay": 0.995, "log_every": 1000, "steps_per_call": 10, "optimizer": optimizer}
+    trainer = Trainer(model, TrainerConfig(steps=steps, seed=seed, **(usual | changes)))
     trainer.fit(data)
     return trainer.model(ema=True)
 
@@ -102,6 +128,52 @@ def digits(steps: int, seeds: range) -> None:
         print(
             f"  {label:<24} {np.median([fd for fd, _ in found]):7.2f}  {each:<24} {rarest:12d} {cpu:12.0f}", flush=True
         )
+
+
+def of_dit(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
+    """Samples of a transformer with classes, a hundred of each."""
+    network = {"shape": [8, 8, 1], "patch": 2, "depth": 3, "width": 64, "n_heads": 4, "n_classes": 10}
+    fields = {"network": network, "data_range": [0.0, 1.0]}
+    model = trained("dit", fields, data, steps, seed)
+    x = model.sample(1000, rngs=nnx.Rngs(100 + seed), y=np.arange(1000) % 10, steps=DIT_STEPS, batch_size=250)
+    return np.asarray(x), f"of class, {DIT_STEPS} ancestral steps"
+
+
+def of_latent(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
+    """Samples by way of codes of 4 × 4 × 2, half of the steps for the autoencoder."""
+    held = rows(data)
+    data = ArraySource({"x": 2 * held["x"] - 1})  # the range that an autoencoder_kl takes
+    coder = {"type": "coder", "shape": [8, 8, 1], "widths": [16, 32], "n_blocks": 1, "latent": 2, "groups": 8}
+    autoencoder = trained(
+        "autoencoder_kl", {"coder": coder, "adversarial_weight": 0.0}, data, steps // 2, seed, **CONVOLUTIONS
+    )
+    network = PerceptronConfig(shape=(4, 4, 2), width=256, depth=3)
+    diffusion = EDMConfig(network=network, data_range=None, sigma_data=1.0)
+    config = LatentDiffusionConfig(autoencoder=autoencoder.config, diffusion=diffusion)
+    model = LatentDiffusion(config, rngs=nnx.Rngs(seed))
+    model.adopt(autoencoder)
+    measure_scale(model, data)
+    model.diffusion = fitted(model.diffusion, encode_all(model, data), 2 * steps, seed)
+    model.eval()
+    back = np.asarray(model.to_data(jnp.asarray(rows(encode_all(model, data))["x"])))
+    x = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), batch_size=250))
+    return np.clip((x + 1) / 2, 0, 1), f"reconstructions {fd_pixels((back + 1) / 2, held['x']):.2f}"
+
+
+def networks(steps: int, seeds: range) -> None:
+    """FD[pixels] and classes on digits, by a transformer and by codes."""
+    data, test = (load_dataset("digits", split) for split in ("train", "test"))
+    real = {name: np.concatenate([rows(data)[name], rows(test)[name]]) for name in ("x", "y")}
+    print(f"\ndigits by other networks: {steps // 2} steps of 128; latent_diffusion {steps // 4} of the autoencoder "
+          f"and {steps} on its codes; seeds {list(seeds)}")  # fmt: skip
+    print(f"  {'model':<17} seed  FD[pixels]  rarest class  CPU s")
+    for label, samples in (("dit", of_dit), ("latent_diffusion", of_latent)):
+        for seed in seeds:
+            before = time.process_time()
+            x, note = samples(data, steps // 2, seed)
+            found = fd_pixels(x, real["x"]), class_counts(x, real["x"], real["y"]).min()
+            cpu = time.process_time() - before
+            print(f"  {label:<17} {seed:>4} {found[0]:11.2f} {found[1]:13d} {cpu:6.0f}  {note}", flush=True)
 
 
 def modes(steps: int, seeds: range) -> None:
@@ -164,15 +236,64 @@ def guidance(steps: int, seeds: range) -> None:
             )
 
 
+def blocks(x: np.ndarray) -> np.ndarray:
+    """Pictures with each 2 × 2 block as the channels of one place."""
+    return x.reshape(-1, 14, 2, 14, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 14, 14, 4)
+
+
+def pictures(x: np.ndarray) -> np.ndarray:
+    """The inverse of `blocks`."""
+    return x.reshape(-1, 14, 14, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 28, 28, 1)
+
+
+def mnist(steps: int, seeds: range) -> None:
+    """FD[mnist_classifier] and agreement with the label of a conditional flow."""
+    if data_folder() is None:
+        print("\nMNIST: left out, no data folder (set ARTIFEX_DATA)")
+        return
+    known, real = (rows(load_dataset("mnist", split)) for split in ("train", "test"))
+    judge = mnist_classifier.train(known["x"], known["y"])
+    neighbours = KNeighborsClassifier(3).fit(known["x"][:10_000].reshape(10_000, -1), known["y"][:10_000])
+
+    def distance(x: np.ndarray) -> float:
+        return frechet(*moments(judge.extractor.features(x)), *moments(judge.extractor.features(real["x"])))
+
+    noise = np.random.default_rng(0).uniform(size=(1000, 28, 28, 1)).astype(np.float32)
+    right = (judge.labels(real["x"]) == real["y"]).mean()
+    print(f"\nMNIST: flow_matching, {steps} steps of {MNIST_BATCH}, seeds {list(seeds)}, 1,000 samples in 20 calls")
+    print(f"  FD[{judge.extractor.key}], against the test set: 1,000 of the training set "
+          f"{distance(known['x'][:1000]):.1f}, noise {distance(noise):.0f}; "
+          f"the classifier is right on {right:.3f} of the test set")  # fmt: skip
+    data, asked = ArraySource({"x": blocks(known["x"]), "y": known["y"]}), np.arange(1000) % 10
+    print("  seed scale     FD  classifier  neighbours  deviation  CPU s")
+    for seed in seeds:
+        before = time.process_time()
+        fields = {"network": UNET, "data_range": [0.0, 1.0], "label_dropout": 0.1}
+        model = trained("flow_matching", fields, data, steps, seed, batch_size=MNIST_BATCH, **CONVOLUTIONS)
+        for scale in MNIST_SCALES:
+            options = {"solver": DPMSolver(), "steps": 20, "batch_size": 100}
+            options |= {} if scale == 1 else {"guidance": scale}
+            x = pictures(np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), y=asked, **options)))
+            told = judge.labels(x), neighbours.predict(x.reshape(1000, -1))
+            spread = np.mean([x[asked == k].std(0).mean() for k in range(10)])
+            cpu = time.process_time() - before
+            print(
+                f"  {seed:>4} {scale:>5} {distance(x):6.1f} {(told[0] == asked).mean():11.3f} "
+                f"{(told[1] == asked).mean():11.3f} {spread:10.3f} {cpu:6.0f}",
+                flush=True,
+            )
+
+
+PARTS = {part.__name__: part for part in (digits, networks, modes, density, guidance, mnist)}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["digits", "modes", "density", "guidance"])
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("parts", nargs="*", default=list(PARTS))
+    parser.add_argument("--steps", type=int, help="of training; 4,000, on MNIST 1,000")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - {"digits", "modes", "density", "guidance"}:
-        parser.error(f"expected parts among digits, modes, density and guidance, got {sorted(unknown)}")
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"expected parts among {', '.join(PARTS)}, got {sorted(unknown)}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
-    for part in (digits, modes, density, guidance):
-        if part.__name__ in arguments.parts:
-            part(arguments.steps, range(arguments.seeds))
+    for name in (name for name in PARTS if name in arguments.parts):
+        PARTS[name](arguments.steps or (1000 if name == "mnist" else 4000), range(arguments.seeds))

@@ -182,7 +182,7 @@ def test_third_order_dpm_solver_takes_the_whole_term_that_the_stored_path_halves
 
 SOLVERS = [
     *(DPMSolver(order=order) for order in (1, 2, 3)),
-    *(DPMSolver(order=order, singlestep=True) for order in (1, 2)),
+    *(DPMSolver(order=order, singlestep=True) for order in (1, 2, 3)),
     *(UniPC(order=order, variant=variant) for order in (1, 2, 3) for variant in ("bh1", "bh2")),
     *(DEIS(order=order) for order in (1, 2, 3)),
     *(LMS(order=order) for order in (1, 2, 3, 4)),
@@ -226,6 +226,7 @@ ORDERS = [
     (DDIMSolver(), 1, 1.0),
     (DPMSolver(order=2), 2, 2.0),
     (DPMSolver(order=2, singlestep=True), 2, 2.0),
+    (DPMSolver(order=3, singlestep=True), 3, 3.0),
     (DPMSolver(order=3), 3, 3.0),
     (UniPC(order=1), 2, 2.0),
     (UniPC(order=2), 3, 3.0),

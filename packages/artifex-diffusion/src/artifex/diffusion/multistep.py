@@ -8,10 +8,12 @@ With the next place (α', σ', λ'), λ = log(α/σ), h = λ' − λ, e = exp(�
     DEIS [2]              (1) with the polynomial through ε₀, ε₁ … in log ρ                                      (5)
     LMS                   (1) with the polynomial through ε₀, ε₁ … in ρ                                          (6)
     UniPC [3]             Σ_k w_k (D_k − D₀)/r_k with weights from Σ_k w_k r_kʲ⁻¹ = b_j, then corrected by D'     (7)
-    PNDM [4]              ε by Adams-Bashforth weights of even steps, on DDIM's step                             (8)
+    DPM-Solver++ 2S, 3S   (1) over two or three steps, with D at the places on the way                           (8)
+    PNDM [4]              ε by Adams-Bashforth weights of even steps, on DDIM's step                             (9)
 
 Differs: order 3 of DPM-Solver++ integrates the parabola in full; widespread code takes half of its last term, and
-measures order 2. The step onto σ = 0 is of first order, where h is infinite.
+measures order 2. The stages of 3S are weighted for the places that the grid has, where [1] has them at thirds of the
+step; between thirds both are of order 3. The step onto σ = 0 is of first order, where h is infinite.
 
 References:
     [1] Lu et al., DPM-Solver++, 2022, arXiv:2211.01095
@@ -22,6 +24,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -51,9 +54,9 @@ FAR_NODES, FAR_WEIGHTS = np.polynomial.laguerre.laggauss(8)  # exact for the pol
 
 @dataclass(frozen=True, kw_only=True)
 class DPMSolver(Linear, Config, tag="dpm_solver_pp"):
-    """DPM-Solver++ [2] (eq. 2, 3), multistep, or singlestep over two steps of the grid. Order as named.
+    """DPM-Solver++ [1]: multistep (eq. 2, 3), or singlestep over as many steps of the grid (eq. 8). Order as named.
 
-    `stochastic` solves the reverse SDE instead, with noise (eq. 4).
+    `stochastic` solves the reverse SDE instead, with noise (eq. 4), to order 2.
     """
 
     memory = 3
@@ -63,8 +66,7 @@ class DPMSolver(Linear, Config, tag="dpm_solver_pp"):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        most = 2 if self.singlestep or self.stochastic else 3
-        check_order("DPMSolver", self.order, most)
+        check_order("DPMSolver", self.order, 2 if self.stochastic else 3)
         if self.singlestep and self.stochastic:
             raise ValueError("DPMSolver: expected one of 'singlestep' and 'stochastic', got both. Drop one.")
 
@@ -153,7 +155,7 @@ class LMS(Linear, Config, tag="lms"):
 
 @dataclass(frozen=True, kw_only=True)
 class PNDM(Linear, Config, tag="pndm"):
-    """Adams-Bashforth weights of even steps on DDIM's step (eq. 8) [4], started by one trapezoidal step. Order 2 here.
+    """Adams-Bashforth weights of even steps on DDIM's step (eq. 9) [4], started by one trapezoidal step. Order 2 here.
 
     The weights are those of equal steps whatever the grid, so the order is lost on an uneven one.
     """
@@ -222,14 +224,18 @@ def lagrange(nodes: Float[np.ndarray, " node"], at: Nodes) -> Float[np.ndarray, 
 
 
 def data_weights(grid: Grid, i: int, order: int) -> Weights:
-    """Weights of D₀, D₁ … in step i: the integral of their polynomial in λ (eq. 1)."""
+    """Weights of D₀, D₁ … in step i (eq. 1)."""
     if order == 1:
         return np.array([grid.alpha[i + 1] * (1 - decay(grid)[i])])
-    level = half_log_snr(grid)
-    at, w = interval(level[i], level[i + 1])
+    return weights_between(grid, (i, i + 1), np.arange(i, i - order, -1))
+
+
+def weights_between(grid: Grid, ends: tuple[int, int], nodes: Int[np.ndarray, " node"]) -> Weights:
+    """The integral, between two places, of the polynomial in λ through D at the places `nodes` (eq. 1)."""
+    level, (start, end) = half_log_snr(grid), ends
+    at, w = interval(level[start], level[end])
     # σ' exp(λ) = α' exp(λ − λ')
-    weight = grid.alpha[i + 1] * np.exp(at - level[i + 1]) * w
-    return lagrange(level[i - order + 1 : i + 1][::-1], at) @ weight  # eq. 1
+    return lagrange(level[nodes], at) @ (grid.alpha[end] * np.exp(at - level[end]) * w)
 
 
 def two_step(grid: Grid, i: int, order: int) -> Weights:
@@ -252,21 +258,34 @@ def sde_rows(grid: Grid, order: int) -> Rows:
 
 
 def singlestep_rows(grid: Grid, order: int) -> Rows:
-    """Rows of 2S: from each second place over the next one; single steps where the grid ends."""
+    """Rows of 2S or 3S (eq. 8); single steps from noise alone and onto the data."""
     a, b = kept(grid), np.zeros((grid.n, 3))
-    level = half_log_snr(grid)
     b[:, 0] = grid.alpha[1:] * (1 - decay(grid))
-    if order == 1:
-        return data_rows(grid, a, b)
-    for i in range(1, grid.n, 2):
-        if grid.sigma[i + 1] == 0 or grid.alpha[i - 1] == 0:
-            continue
-        h, first = level[i + 1] - level[i - 1], level[i] - level[i - 1]
-        total = grid.alpha[i + 1] * -np.expm1(-h)
-        tilt = 0.5 * h / first
-        # x at the start of the double step is (x − b D)/a of the single one.
-        b[i, :2] = total * tilt, total * (1 - tilt) - a[i] * b[i - 1, 0]
+    inner = np.arange(int(grid.alpha[0] == 0), grid.n - int(grid.sigma[-1] == 0))
+    blocks = np.array_split(inner, math.ceil(len(inner) / order)) if len(inner) else []
+    for block in blocks:  # of lengths as equal as can be: one single step more would lose an order
+        before = np.zeros(3)
+        for i, weights in zip(block, stages(grid, block), strict=True):
+            # x at the start of the long step is (x − before · D)/a of the one that led here.
+            newest = i - block[0] + 1
+            b[i] = np.roll((weights - a[i] * before)[::-1], newest)
+            before = weights
     return data_rows(grid, a, b)
+
+
+def stages(grid: Grid, block: Int[np.ndarray, " step"]) -> list[Weights]:
+    """Weights of D at the places of the block, for the long steps from the first of them to each next place (eq. 8)."""
+    level, first, ends = half_log_snr(grid), block[0], block + 1
+    made = np.zeros((len(block), 3))
+    made[:, 0] = -grid.alpha[ends] * np.expm1(level[first] - level[ends])
+    tilt = np.zeros(len(block))  # towards the second place
+    if len(block) == 2:
+        tilt[1] = made[1, 0] * (level[first + 2] - level[first]) / (level[first + 1] - level[first]) / 2
+    if len(block) == 3:
+        made[2] = weights_between(grid, (first, first + 3), block)
+        early, late = (weights_between(grid, (first, end), block[:2])[1] for end in ends[:2])
+        tilt[1] = late + made[2, 1] / made[2, 2] * early  # their errors cancel in the last stage
+    return list(made + tilt[:, None] * np.array([-1, 1, 0]))
 
 
 def noise_weights(grid: Grid, i: int, order: int) -> Weights:

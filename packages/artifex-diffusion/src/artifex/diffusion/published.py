@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 from flax import nnx
+from jaxtyping import Array, Key
 
+from artifex.core.model import Stream
 from artifex.diffusion.autoencoder import CoderConfig
 from artifex.diffusion.conditional_unet import ConditionalUNetConfig
 from artifex.diffusion.schedule import Discrete
@@ -50,7 +53,8 @@ def load_stable_diffusion(folder: str | Path) -> StableDiffusion:
     """
     path = Path(folder)
     config = published_config(path)
-    model = StableDiffusion(config, rngs=nnx.Rngs(0))
+    model = nnx.eval_shape(lambda: StableDiffusion(config, rngs=one_key()))  # random weights would only cost memory
+    model.stream = Stream(jax.random.key_data(jax.random.key(0)))
     for part, name, keys in (
         (model.unet, "unet", CONDITIONAL_UNET),
         (model.coder, "vae", CODER),
@@ -59,6 +63,21 @@ def load_stable_diffusion(folder: str | Path) -> StableDiffusion:
         load_weights(part, read_tensors(path / name), keys)
     model.eval()
     return model
+
+
+class OneKey(nnx.RngStream):
+    """The same key each time. Where only shapes are wanted, keys that move on cost ten times as much to trace."""
+
+    def __call__(self) -> Key[Array, ""]:
+        """The key."""
+        return self.key[...]
+
+
+def one_key() -> nnx.Rngs:
+    """Random streams that never move on."""
+    rngs = nnx.Rngs(0)
+    setattr(rngs, "default", OneKey(jax.random.key(0), tag="default"))  # noqa: B010 - a stream is an attribute
+    return rngs
 
 
 def published_config(folder: Path) -> StableDiffusionConfig:
