@@ -40,6 +40,7 @@ ORDERS: dict[str, tuple[Any, int]] = {
     "Heun in σ/α": (Heun(), 2),
     "Heun in velocity": (Heun(slope="velocity"), 2),
     "DPM-Solver++ 2S": (DPMSolver(singlestep=True), 2),
+    "DPM-Solver++ 3S": (DPMSolver(order=3, singlestep=True), 3),
     "DPM-Solver++ 2M": (DPMSolver(), 2),
     "DPM-Solver++ 3M": (DPMSolver(order=3), 3),
     "UniPC bh2, order 1": (UniPC(order=1), 2),

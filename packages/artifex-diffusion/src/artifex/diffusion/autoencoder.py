@@ -20,7 +20,17 @@ from jaxtyping import Array, Float
 
 from artifex.core.config import Config
 from artifex.core.prob.gaussian import Gaussian
-from artifex.diffusion.blocks import Downsample, Features, Image, PlaceAttention, ResBlock, Style, Upsample, conv, norm
+from artifex.diffusion.blocks import (
+    Downsample,
+    Features,
+    GroupNorm,
+    Image,
+    PlaceAttention,
+    ResBlock,
+    Style,
+    Upsample,
+    conv,
+)
 from artifex.diffusion.unet import Given, Level, check_groups, check_sides, pairs_down
 
 Latent = Float[Array, "batch rows columns latent"]
@@ -87,7 +97,7 @@ class Encoder(nnx.Module):
             for i, pairs in enumerate(pairs_down(widths, config.n_blocks))
         )
         self.mid = middle(widths[-1], style, rngs=rngs)
-        self.norm = norm(widths[-1], style, rngs=rngs)
+        self.norm = GroupNorm(widths[-1], style)
         self.out = conv((widths[-1], 2 * config.latent), rngs=rngs)
         self.quant = conv((2 * config.latent, 2 * config.latent), size=1, rngs=rngs)
 
@@ -115,7 +125,7 @@ class Decoder(nnx.Module):
             )
             for i, pairs in enumerate(pairs_down(widths, config.n_blocks + 1))
         )
-        self.norm = norm(widths[-1], style, rngs=rngs)
+        self.norm = GroupNorm(widths[-1], style)
         self.out = conv((widths[-1], config.shape[-1]), rngs=rngs)
 
     def features(self, z: Latent) -> Features:

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from artifex.core.config import Config
 from artifex.core.nn.attention import Attention
 from artifex.core.nn.init import zeros
-from artifex.diffusion.blocks import Features, Image, Style, conv, linear, norm, places
+from artifex.diffusion.blocks import Features, GroupNorm, Image, Style, conv, linear, places
 from artifex.diffusion.unet import Given, NoiseLevel, Plan, TimeEmbedding, UShape, check_groups, check_sides
 
 Tokens = Float[Array, "batch token width"]
@@ -91,7 +91,7 @@ class Transformer(nnx.Module):
 
     def __init__(self, width: int, config: ConditionalUNetConfig, *, n_heads: int, rngs: nnx.Rngs) -> None:
         layer = linear if config.linear else one_by_one
-        self.norm = norm(width, Style(config.groups, 1e-6), rngs=rngs)
+        self.norm = GroupNorm(width, Style(config.groups, 1e-6))
         self.inp = layer((width, width), rngs=rngs)
         self.block = TransformerBlock(width, n_heads, config.context, rngs=rngs)
         self.out = layer((width, width), rngs=rngs)
@@ -122,7 +122,7 @@ class ConditionalUNet(nnx.Module):
             lambda i, width: Transformer(width, config, n_heads=config.n_heads[i], rngs=rngs),
             rngs=rngs,
         )
-        self.norm = norm(first, style, rngs=rngs)
+        self.norm = GroupNorm(first, style)
         self.out = conv((first, config.out_channels or channels), init=zeros, rngs=rngs)
 
     def __call__(self, xt: Image, c: NoiseLevel, y: Context | None = None, *, rngs: nnx.Rngs | None = None) -> Features:

@@ -22,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.nn.init import normal, zeros
-from artifex.diffusion.blocks import Image
+from artifex.diffusion.blocks import GroupNorm, Image, Style
 
 Logits = Float[Array, "batch rows columns"]
 PAD = ((1, 1), (1, 1))
@@ -40,7 +40,7 @@ class Discriminator(nnx.Module):
             nnx.Conv(i, o, (4, 4), strides=stride, use_bias=bias, **options)
             for i, o, stride, bias in zip(ins, outs, strides, biased, strict=True)
         )
-        self.norms = nnx.List(nnx.GroupNorm(width, num_groups=1, rngs=rngs) for width in widths[1:])
+        self.norms = nnx.List(GroupNorm(width, Style(1, 1e-6)) for width in widths[1:])
 
     def __call__(self, x: Image) -> Logits:
         """ℓ (eq. 1)."""

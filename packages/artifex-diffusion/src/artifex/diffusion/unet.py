@@ -31,6 +31,7 @@ from artifex.diffusion.blocks import (
     Downsample,
     Embedding,
     Features,
+    GroupNorm,
     Image,
     Label,
     PlaceAttention,
@@ -39,7 +40,6 @@ from artifex.diffusion.blocks import (
     Upsample,
     conv,
     linear,
-    norm,
 )
 
 NoiseLevel = Shaped[Array, " batch"]
@@ -218,7 +218,7 @@ class UNet(nnx.Module):
             lambda _, width: PlaceAttention(width, style, n_heads=config.n_heads, rngs=rngs),
             rngs=rngs,
         )
-        self.norm = norm(first, style, rngs=rngs)
+        self.norm = GroupNorm(first, style)
         self.out = conv((first, config.out_channels or channels), init=zeros, rngs=rngs)
 
     def __call__(self, xt: Image, c: NoiseLevel, y: Label | None = None, *, rngs: nnx.Rngs | None = None) -> Features:
