@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from flax import nnx
 
+from artifex.core.cli.main import main
 from artifex.core.config_text import read_config
 from artifex.core.registry import load_target, model_record, record_of
 from artifex.core.training.objective import training_spec
@@ -23,7 +25,9 @@ PAPERS = {  # name, rate, betas, schedule, critic steps, batch of one critic upd
     "cgan": ("adam", 2e-4, (0.5, 0.999), "constant", 1, None),
     "projection_gan": ("adam", 2e-4, (0.0, 0.9), "constant", 5, 64),
     "r3gan": ("adam", 2e-4, (0.0, 0.99), "cosine", 1, None),
+    "pix2pix": ("adam", 2e-4, (0.5, 0.999), "constant", 1, 1),
     "cyclegan": ("adam", 2e-4, (0.5, 0.999), "linear", 1, 1),
+    "patchgan": ("adam", 2e-4, (0.5, 0.999), "linear", 1, 1),
 }
 
 
@@ -41,10 +45,24 @@ def test_an_example_trains_as_its_paper_does(name):
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the examples lie in the checkout, not in the distribution")
-def test_the_rate_of_cyclegan_is_held_for_half_and_then_falls_to_zero():
-    optimizer = read_run(read_config(FOLDER / "cyclegan_digits.yaml").tree).trainer.optimizer
+@pytest.mark.parametrize("name", ["cyclegan", "patchgan"])
+def test_the_rate_is_held_for_half_and_then_falls_to_zero(name):
+    optimizer = read_run(read_config(FOLDER / f"{name}_digits.yaml").tree).trainer.optimizer
     found = [float(learning_rate(optimizer, 200, n)) for n in (0, 100, 150, 200)]
     np.testing.assert_allclose(found, [2e-4, 2e-4, 1e-4, 0.0], atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="the examples lie in the checkout, not in the distribution")
+@pytest.mark.parametrize("name", PAPERS)
+def test_an_example_trains_from_the_command_line(name, tmp_path):
+    pytest.importorskip("sklearn", reason="brings the digits")
+    changes = ["--set", "trainer.steps=3", "--set", "trainer.log_every=1", "--out", str(tmp_path / "run")]
+    assert main(["train", str(FOLDER / f"{name}_digits.yaml"), *changes]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [[row[f"{side}/loss"] for side in ("critic", "generator")] for row in rows if "critic/loss" in row]
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
 
 
 @pytest.mark.parametrize(
