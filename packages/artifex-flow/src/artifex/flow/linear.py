@@ -1,7 +1,7 @@
 """Linear maps: the order of the numbers, their scale, and how they mix.
 
     Reverse    zᵢ = x_{D+1−i}                                            log |det| = 0                            (1)
-    Permute    zᵢ = x_{π(i)}, π drawn once                               log |det| = 0                            (2)
+    Permute    zᵢ = x_{π(i)}, π ≠ 1 drawn once                           log |det| = 0                            (2)
     LULinear   z = L U x + b, L with a unit diagonal                     log |det| = Σ log Uᵢᵢ                    (3)
                Uᵢᵢ = m + softplus(ûᵢ + log(e^{1−m} − 1)) > 0
     ActNorm    z = e^{s + s₀} (x + b + b₀)                               log |det| = Σ (s + s₀)ᵢ                  (4)
@@ -57,7 +57,9 @@ class Permute(nnx.Module):
     def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
         self.event_shape: Event = (dim,)
         self.fast: Fast = "both"
-        self.order = Order(jnp.argsort(draw(rngs.params(), "uniform", (dim,), jnp.dtype("float32"))))
+        order = jnp.argsort(draw(rngs.params(), "uniform", (dim,), jnp.dtype("float32")))
+        # Two numbers would stay in place every other time, and layers would move the same one again.
+        self.order = Order(jnp.where((order == jnp.arange(dim)).all(), order[::-1], order))
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 2)."""

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from artifex.core.config import Config
 from artifex.core.nn.init import Initializer, normal, zeros
-from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain
+from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain, offsets
 from artifex.flow.bijector import Context
 
 Vector = Float[Array, "batch width"]
@@ -69,6 +69,11 @@ class Transposed(nnx.Module):
         return out.reshape(self.n_params, -1, len(h))
 
 
+def hidden_layer(n_in: int, n_out: int, activation: Activation, *, rngs: nnx.Rngs) -> nnx.Linear:
+    """A layer whose units bend at points spread like the data."""
+    return nnx.Linear(n_in, n_out, kernel_init=gain(activation), bias_init=offsets(activation, n_in), rngs=rngs)
+
+
 class PerceptronBody(nnx.Module):
     """The hidden layers of a perceptron (eq. 2)."""
 
@@ -76,10 +81,7 @@ class PerceptronBody(nnx.Module):
         self.activation: Activation = config.activation
         widths = (n_in, *config.hidden_dims)
         self.width = widths[-1]
-        self.layers = nnx.List(
-            nnx.Linear(i, o, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
-            for i, o in itertools.pairwise(widths)
-        )
+        self.layers = nnx.List(hidden_layer(i, o, config.activation, rngs=rngs) for i, o in itertools.pairwise(widths))
 
     def __call__(self, x: Vector) -> Float[Array, "batch hidden"]:
         """h_L."""
@@ -96,7 +98,7 @@ class ResidualBody(nnx.Module):
         self.width = config.width
 
         def linear(n_in: int) -> nnx.Linear:
-            return nnx.Linear(n_in, config.width, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
+            return hidden_layer(n_in, config.width, config.activation, rngs=rngs)
 
         self.first = linear(n_in)
         self.blocks = nnx.List(nnx.List([linear(config.width), linear(config.width)]) for _ in range(config.n_blocks))

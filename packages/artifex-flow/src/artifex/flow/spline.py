@@ -22,17 +22,18 @@ References:
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int, Shaped
 
 Numbers = Float[Array, "*shape"]
 Params = Float[Array, "param *shape"]
-Pair = Float[Array, "2 bin *shape"]
+Index = Int[Array, "*shape"]
 
 
 class Moved(NamedTuple):
@@ -113,27 +114,27 @@ class Spline:
     def _bin(self, at: Numbers, params: Params, side: int) -> Bin:
         """The bin whose width (side 0) or height (side 1) covers `at`."""
         # Widths and heights together, and both slopes: half the operations to compile.
-        sizes = self._sizes(params[: 2 * self.bins].reshape(2, self.bins, *at.shape))
-        past = at >= jnp.cumsum(sizes[side, :-1], axis=0) - self.bound
-        before = jnp.concatenate([past, jnp.zeros_like(past, shape=(1, *at.shape))])  # bins left of the one
-        here = jnp.concatenate([jnp.ones_like(before[:1]), past]) & ~before
-        left, bottom = pick(before, sizes) - self.bound
-        width, height = pick(here, sizes)
-        knots = self._raw_slopes(params[2 * self.bins :])
-        slope, next_slope = self._slope(pick(here, jnp.stack([knots[:-1], knots[1:]])))
+        raw = params[: 2 * self.bins].reshape(2, self.bins, *at.shape)
+        masses = jnp.exp(raw - jax.lax.stop_gradient(raw.max(1, keepdims=True)))
+        totals = masses.sum(1)
+        index = self._index(at, *jax.lax.stop_gradient((masses[side], totals[side])))
+        left, bottom = self._length(index, sum_below(index, masses) / totals) - self.bound
+        width, height = self._length(1, pick(index, jnp.arange(self.bins), masses) / totals)
+        knots = jnp.arange(0 if self.circular else 1, self.bins)  # the others have a slope of 1, a δ̂ of 0
+        ends = [pick(knot, knots, params[2 * self.bins :]) for knot in (index, (index + 1) % self.bins)]
+        slope, next_slope = self._slope(jnp.stack(ends))
         return Bin(left, width, bottom, height, slope, next_slope)
 
-    def _sizes(self, raw: Pair) -> Pair:
-        """Widths and heights of all bins."""
-        share = self.minimum + (1 - self.minimum * self.bins) * jax.nn.softmax(raw, axis=1)
-        return 2 * self.bound * share  # eq. 1
+    def _index(self, at: Numbers, masses: Float[Array, "bin *shape"], total: Numbers) -> Index:
+        """k, the number of bins that end at or before `at`."""
+        n = self.bins - 1
+        # A product with a triangle of ones, because XLA's cumulative sum is slower on a CPU.
+        shares = jnp.tensordot(jnp.tri(n, dtype=at.dtype), masses[:-1], 1, precision="highest") / total
+        return (at + self.bound >= self._length(column(jnp.arange(1, n + 1), at), shares)).sum(0)
 
-    def _raw_slopes(self, raw: Float[Array, "inner *shape"]) -> Float[Array, "knot *shape"]:
-        """δ̂ at all knots; at the ends 0, a slope of 1, or on a circle one number."""
-        if self.circular:
-            return jnp.concatenate([raw, raw[:1]])
-        end = jnp.zeros_like(raw, shape=(1, *raw.shape[1:]))
-        return jnp.concatenate([end, raw, end])
+    def _length(self, n_bins: Int[Array, "..."] | int, share: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The widths of n bins, whose softmax ŵ add up to a share (eq. 1)."""
+        return 2 * self.bound * (self.minimum * n_bins + (1 - self.minimum * self.bins) * share)  # eq. 1
 
     def _slope(self, raw: Float[Array, "2 *shape"]) -> Float[Array, "2 *shape"]:
         """δ, at least `minimum`."""
@@ -145,10 +146,27 @@ def as_precise(params: Params, x: Numbers) -> Params:
     return params.astype(jnp.promote_types(params.dtype, x.dtype))
 
 
-def pick(chosen: Bool[Array, "bin *shape"], values: Pair) -> Float[Array, "2 *shape"]:
-    """The sums of the chosen values of either kind."""
-    # A sum under a mask, because a gather and its gradient run one number at a time on a CPU.
-    return jnp.where(chosen, values, 0).sum(1)
+# Sums under a mask, because a gather and its gradient run one number at a time on a CPU. The gradient makes the mask
+# again: a loop over layers would keep one of each, as large as the parameters.
+again = functools.partial(jax.checkpoint, prevent_cse=False)
+
+
+@again
+def pick(index: Index, bins: Int[Array, " bin"], values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The value, along the axis before those of the index, of the bin that it names; 0 if there is none."""
+    return jnp.where(column(bins, index) == index, values, 0).sum(-1 - index.ndim)
+
+
+@again
+def sum_below(index: Index, values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The sum of the values of the bins before the index."""
+    bins = jnp.arange(values.shape[-1 - index.ndim])
+    return jnp.where(column(bins, index) < index, values, 0).sum(-1 - index.ndim)
+
+
+def column(bins: Int[Array, " bin"], like: Shaped[Array, "*shape"]) -> Int[Array, "bin *ones"]:
+    """Bins along an axis before those of another array."""
+    return bins.reshape(-1, *[1] * like.ndim)
 
 
 def rise(bin: Bin, xi: Numbers) -> Numbers:

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from artifex.core.nn.init import Initializer, zeros
-from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain
+from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain, offsets
 
 Degrees = Int[np.ndarray, " unit"]
 Mask = Bool[np.ndarray, "in out"]
@@ -41,10 +42,12 @@ def sees(below: Int[np.ndarray, " in"], above: Int[np.ndarray, " out"], *, stric
 class MaskedLinear(nnx.Module):
     """A linear layer without the weights that its mask leaves out; its variance is that of the inputs it sees."""
 
-    def __init__(self, n_in: int, n_out: int, *, kernel_init: Initializer, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel_init: Initializer, bias_init: Initializer = zeros, rngs: nnx.Rngs
+    ) -> None:
         self.dtype: Any = None  # nnx's switch: what the product is computed in
         self.kernel = nnx.Param(kernel_init(rngs.params(), (n_in, n_out)))
-        self.bias = nnx.Param(zeros(rngs.params(), (n_out,)))
+        self.bias = nnx.Param(bias_init(rngs.params(), (n_out,)))
 
     def __call__(self, x: Float[Array, "batch in"], mask: Mask) -> Float[Array, "batch out"]:
         """W x + b under a mask."""
@@ -89,11 +92,11 @@ class MADE(nnx.Module):
         self.dim, self.n_params, self.context_dim = dim, n_params, context_dim
         self.activation: Activation = activation
         widths = (dim + context_dim, *hidden_dims, n_params * dim)
-        inits = [*[gain(activation) for _ in hidden_dims], out_init]
-        self.layers = nnx.List(
-            MaskedLinear(i, o, kernel_init=init, rngs=rngs)
-            for i, o, init in zip(widths[:-1], widths[1:], inits, strict=True)
-        )
+        hidden = [
+            MaskedLinear(i, o, kernel_init=gain(activation), bias_init=offsets(activation, i), rngs=rngs)
+            for i, o in itertools.pairwise(widths[:-1])
+        ]
+        self.layers = nnx.List([*hidden, MaskedLinear(*widths[-2:], kernel_init=out_init, rngs=rngs)])
 
     def __call__(
         self, x: Float[Array, "batch dim"], context: Float[Array, "batch context"] | None = None

@@ -5,6 +5,7 @@ h_0 = x,   h_l = a(W_l h_{l−1} + b_l) for l < L,   y = W_L h_{L−1} + b_L    
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -12,7 +13,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.nn.init import Initializer, he_normal, lecun_normal, zeros
+from artifex.core.nn.init import Initializer, he_normal, lecun_normal, uniform, zeros
 
 Activation = Literal["relu", "tanh", "gelu", "silu", "elu", "leaky_relu"]
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
@@ -24,10 +25,17 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
     "leaky_relu": jax.nn.leaky_relu,
 }
 
+RECTIFIERS = ("relu", "leaky_relu")
+
 
 def gain(activation: Activation) -> Initializer:
     """He's weights before rectifiers, LeCun's otherwise."""
-    return he_normal() if activation in ("relu", "leaky_relu") else lecun_normal()
+    return he_normal() if activation in RECTIFIERS else lecun_normal()
+
+
+def offsets(activation: Activation, n_in: int) -> Initializer:
+    """Biases of the variance of one weight, so that units of few inputs do not all bend at the origin."""
+    return uniform(math.sqrt((6 if activation in RECTIFIERS else 3) / n_in))
 
 
 class MLP(nnx.Module):
