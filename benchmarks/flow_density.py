@@ -12,7 +12,7 @@ numbers rank what the libraries learn from it, not what their flows reach. ± is
 comes the spread of the seeds. `ours better by` is the mean difference to our flow of that kind, ± its standard error:
 over test rows, paired, and over seeds. Seconds are of the CPU, one seed, compiling included unless a cache holds it.
 
-    python benchmarks/flow_density.py [SET ...] [--libraries artifex flowjax zuko]
+    python benchmarks/flow_density.py [SET ...] [--kinds KIND ...] [--libraries artifex flowjax zuko]
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ class Data(NamedTuple):
     train: Rows
     validation: Rows
     test: Rows
+
+
+class Compared(NamedTuple):
+    """What is set side by side."""
+
+    kinds: list[str]
+    libraries: list[str]
 
 
 class Budget(NamedTuple):
@@ -231,14 +238,14 @@ def zuko(kind: str) -> Callable[[Data, Budget, int], Rows]:
 BUILDERS = {"artifex": artifex, "flowjax": flowjax, "zuko": zuko}
 
 
-def table(title: str, data: Data, budget: Budget, libraries: list[str], true: Rows | float = 0.0) -> None:
+def table(title: str, data: Data, budget: Budget, compared: Compared, true: Rows | float = 0.0) -> None:
     """Fit every system with every seed, and print test nats, relative to the truth where it is known."""
     print(f"\n{title}: {data.train.shape[1]} numbers, {len(data.train)} rows to train on, {len(data.test)} held out;")
     print(f"  {budget.steps} steps of {BATCH}, {LAYERS} layers, width {budget.width}, seeds {list(SEEDS)}")
     print(f"  {'nats':<26} {'':>17} {'seeds':>7} {'ours better by':>18} {'CPU s':>7}", flush=True)
-    for kind in KINDS:
+    for kind in compared.kinds:
         reference = None
-        for library in libraries:
+        for library in compared.libraries:
             before = time.process_time()
             fit = BUILDERS[library](kind)
             found = np.stack([fit(data, budget, seed) for seed in SEEDS]) - true  # [seed, row]
@@ -267,14 +274,14 @@ def spread(found: Rows) -> float:
     return found.mean(1).std(ddof=1) if len(found) > 1 else 0.0
 
 
-def toy_table(name: str, libraries: list[str]) -> None:
+def toy_table(name: str, compared: Compared) -> None:
     """Points in the plane, against the entropy of the density they come from."""
     toy = TOYS[name]
     train, validation, test = (toy.sample(n, (0, i)) for i, n in enumerate((TOY_TRAIN, 2_000, TOY_TEST)))
     mean, std = train.mean(0), train.std(0)
     data = Data(*((part - mean) / std for part in (train, validation, test)))
     true = toy.log_prob(test) + np.log(std).sum()
-    table(name, data, TOY, libraries, true)
+    table(name, data, TOY, compared, true)
 
 
 def uci_rows(name: str) -> Data:
@@ -298,19 +305,21 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join((*TOY_NAMES, *UCI)))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     options = parser.parse_args()
     if unknown := set(options.sets) - {*TOY_NAMES, *UCI}:
         parser.error(f"expected sets among {', '.join((*TOY_NAMES, *UCI))}, got {sorted(unknown)}")
     libraries = [name for name in options.libraries if name == "artifex" or importlib.util.find_spec(name)]
+    compared = Compared(options.kinds, libraries)
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for name in options.sets or (*TOY_NAMES, *UCI):
         if name in TOY_NAMES:
-            toy_table(name, libraries)
+            toy_table(name, compared)
         elif data_folder() is None:
             print(f"\n{name}: left out, no data folder (set ARTIFEX_DATA)")
         else:
-            table(name, uci_rows(name), TABLE, libraries)
+            table(name, uci_rows(name), TABLE, compared)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from artifex.flow.affine import Bounded
-from artifex.flow.couple import Coupling, Pointwise
+from artifex.flow.couple import Coupling, Pointwise, Swap, passing
 from artifex.flow.networks import Conditioner, MLPConfig, ResNetConfig
 from artifex.flow.spline import Spline
 
@@ -43,6 +43,17 @@ def test_the_first_half_passes_and_moves_the_second_with_the_context(rows, livel
     np.testing.assert_array_equal(z[:, :3], x[:, :3])
     moved = [part.forward(x.at[:, 0].add(1), c), part.forward(x, c + 1), part.forward(x.at[:, 4].add(1), c)]
     assert [bool(jnp.abs(m.value[:, 3] - z[:, 3]).max() > 1e-3) for m in moved] == [True, True, False]
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 5, 9])
+def test_swaps_bring_every_number_behind_the_split(dim):
+    order, moved = jnp.arange(float(dim))[None], set()
+    for _ in range(3):
+        moved |= set(np.asarray(order[0, passing(dim) :]))
+        swapped = Swap(dim).forward(order).value
+        np.testing.assert_array_equal(Swap(dim).inverse(swapped).value, order)
+        order = swapped
+    assert moved == set(range(dim))
 
 
 def test_a_coupling_of_one_number_is_refused():

@@ -33,6 +33,10 @@ def test_every_linear_map_keeps_the_laws(x64, x, lively, laws, name):
     assert max(errors.values()) < 1e-10, errors
 
 
+def test_permute_moves_two_numbers_whatever_the_seed():
+    assert all(list(Permute(2, rngs=nnx.Rngs(seed)).order[...]) == [1, 0] for seed in range(4))
+
+
 def test_permute_keeps_the_numbers_of_each_row(x):
     z, log_det = Permute(DIM, rngs=nnx.Rngs(1)).forward(jnp.asarray(x))
     np.testing.assert_array_equal(np.sort(z), np.sort(jnp.asarray(x)))

@@ -51,6 +51,14 @@ def points(name: str, n: int, dim: int, dtype: str) -> jax.Array:
     return jnp.asarray(2 * np.arctan(x) if name == "circular_nsf" else x, dtype)
 
 
+@pytest.mark.parametrize("name", ["realnvp", "circular_nsf"])
+def test_couplings_of_an_odd_number_move_every_one(name, lively):
+    model = lively(build(name, dim=3, **RECIPES[name]))
+    x = points(name, 1, 3, "float32")[0]
+    jacobian = jax.jit(jax.jacfwd(lambda row: model.forward(row[None]).value[0]))(x)
+    assert (jacobian != 0).all(), jacobian  # one that nothing moves would depend on itself alone
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "tolerance"),
     [

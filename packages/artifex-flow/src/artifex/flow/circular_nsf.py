@@ -24,9 +24,8 @@ from jaxtyping import Array, Float
 from artifex.core.nn.init import uniform
 from artifex.flow.base import Uniform
 from artifex.flow.bijector import Bijector, Chain, Context, Data, Event, Fast, Mapped, ScanChain
-from artifex.flow.couple import Coupling, passing
+from artifex.flow.couple import Coupling, Swap, passing
 from artifex.flow.flow import Flow, FlowConfig
-from artifex.flow.linear import Reverse
 from artifex.flow.networks import AnyNet, Conditioner, MapParams, MLPConfig
 from artifex.flow.spline import Spline
 
@@ -74,7 +73,7 @@ class CircularNSF(Flow):
 
     def __init__(self, config: CircularNSFConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(Rotate(config.dim, rngs=rngs), circular_coupling(config, rngs), Reverse(config.dim))
+            return Chain(Rotate(config.dim, rngs=rngs), circular_coupling(config, rngs), Swap(config.dim))
 
         bijector = ScanChain(layer, config.n_layers, rngs=rngs)
         base = Uniform((config.dim,), math.pi, config.dtype)

@@ -3,8 +3,9 @@
     x = (x_a, x_b),    z_a = g(x_a),    z_bᵢ = T(x_bᵢ; θᵢ(x_a, c))                                               (1)
     log |det ∂z/∂x| = Σᵢ log g'(x_aᵢ) + Σᵢ log ∂z_bᵢ/∂x_bᵢ                                                       (2)
     x_a = g⁻¹(z_a),    x_bᵢ = T⁻¹(z_bᵢ; θᵢ(x_a, c))                                                              (3)
-g is the identity, or a map of each number with parameters of its own [2]. x_a are the first ⌈D/2⌉ numbers; put a
-`Reverse` or a `Permute` behind, so that all are moved. Both directions take one pass.
+g is the identity, or a map of each number with parameters of its own [2]. x_a are the first ⌈D/2⌉ numbers; put a `Swap`
+or a `Permute` behind, so that all are moved: of an odd number, `Reverse` would leave the middle one where it is. Both
+directions take one pass.
 
 References:
     [1] Dinh et al., Density estimation using Real NVP, 2017, arXiv:1605.08803
@@ -79,6 +80,22 @@ class Pointwise(nnx.Module):
 
     def _along(self, x: Data) -> MapParams:
         return jnp.broadcast_to(self.params[...], (*self.params.shape[:2], len(x)))
+
+
+class Swap(nnx.Module):
+    """The numbers that passed through behind those that were moved."""
+
+    def __init__(self, dim: int) -> None:
+        self.event_shape: Event = (dim,)
+        self.fast: Fast = "both"
+
+    def forward(self, x: Data, context: Context | None = None) -> Mapped:
+        """Data to base: (x_b, x_a)."""
+        return Mapped(jnp.roll(x, -passing(x.shape[-1]), axis=-1), jnp.zeros(len(x), x.dtype))
+
+    def inverse(self, z: Data, context: Context | None = None) -> Mapped:
+        """Base to data."""
+        return Mapped(jnp.roll(z, passing(z.shape[-1]), axis=-1), jnp.zeros(len(z), z.dtype))
 
 
 def passing(dim: int) -> int:

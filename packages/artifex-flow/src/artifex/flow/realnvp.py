@@ -21,9 +21,9 @@ from flax import nnx
 from artifex.flow.affine import Bounded
 from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
-from artifex.flow.couple import Coupling, passing
+from artifex.flow.couple import Coupling, Swap, passing
 from artifex.flow.flow import Flow, FlowConfig
-from artifex.flow.linear import ActNorm, Reverse
+from artifex.flow.linear import ActNorm
 from artifex.flow.networks import NEAR_ZERO, AnyNet, Conditioner, MLPConfig
 
 
@@ -41,7 +41,7 @@ class RealNVP(Flow):
 
     def __init__(self, config: RealNVPConfig, *, rngs: nnx.Rngs) -> None:
         def layer(rngs: nnx.Rngs) -> Bijector:
-            return Chain(affine_coupling(config, rngs), Reverse(config.dim))
+            return Chain(affine_coupling(config, rngs), Swap(config.dim))
 
         bijector = Chain(ActNorm((config.dim,), rngs=rngs), ScanChain(layer, config.n_layers, rngs=rngs))
         super().__init__(config, StandardNormal((config.dim,), config.dtype), bijector, rngs=rngs)
