@@ -118,6 +118,7 @@ def test_samples_do_not_couple(solver):
     assert a[1] != b[1]
 
 
+@pytest.mark.slow
 def test_annealed_langevin_samples_the_last_level():
     """On a Gaussian of variance v, steps of size a settle at v/(1 − a/4v): no bias is left to allow for."""
     schedule = VE(sigma_min=0.1, sigma_max=1.0)

@@ -47,7 +47,7 @@ def draws(n):
     return jnp.asarray(DATA.means[rng.integers(2, size=n)] + np.sqrt(DATA.variance) * rng.standard_normal((n, 2)))
 
 
-@pytest.mark.parametrize("prediction", ["eps", "velocity"])
+@pytest.mark.parametrize("prediction", ["eps", pytest.param("velocity", marks=pytest.mark.slow)])
 def test_the_exact_denoiser_minimises_every_loss(prediction):
     """At it, the gradient in any direction is 0 within Monte Carlo error; a wrong λ or sign leaves a slope."""
     with jax.enable_x64(True):

@@ -92,6 +92,7 @@ def test_beyond_sixteen_dimensions_training_estimates_the_exact_log_prob(cnf):
     assert abs(float(estimates.mean() - exact[0])) < 4 * error
 
 
+@pytest.mark.slow
 def test_the_field_hears_time_and_context():
     field = VectorField(CONFIG.replace(context_dim=2), rngs=nnx.Rngs(0))
     x, t, c = jnp.ones((1, 2)), jnp.full(1, 0.3), jnp.ones((1, 2))
@@ -105,6 +106,7 @@ def test_bad_solver_settings_are_refused(fields):
         CNFConfig(**fields)
 
 
+@pytest.mark.slow
 def test_a_solver_out_of_steps_is_named(cnf):
     with pytest.raises(ValueError, match=r"tolerance 1e-09, got to t = 0\.\d+ in 2 steps"):
         cnf(tolerance=1e-9, max_steps=2).log_prob(jnp.ones((2, 2)))

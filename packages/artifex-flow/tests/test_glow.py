@@ -52,7 +52,7 @@ def changes(model: Glow, x: jax.Array, y: jax.Array | None = None):
     return run(arrays, x, y)
 
 
-@pytest.mark.parametrize(("context_dim", "y"), [(0, None), (3, np.array([0, 2]))])
+@pytest.mark.parametrize(("context_dim", "y"), [(0, None), pytest.param(3, np.array([0, 2]), marks=pytest.mark.slow)])
 def test_log_det_equals_the_full_jacobian_and_the_inverse_undoes_it(context_dim, y, lively, x64):
     model = float64_glow(lively, context_dim=context_dim)
     x = levels(2)

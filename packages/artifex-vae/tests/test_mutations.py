@@ -67,6 +67,7 @@ def test_the_kit_catches(mutant, check, message):
         checks[check](Subject(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", sorted({check for _, check, _ in MUTANTS}))
 def test_the_sound_model_passes_the_same_checks(check):
     {**kit.MANDATORY, "bound_rises": kit.check_bound_rises}[check](Subject("vae"))

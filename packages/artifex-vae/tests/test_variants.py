@@ -63,6 +63,7 @@ def test_total_correlation_parts_add_up_to_the_kl_ratio():
     np.testing.assert_allclose(sum(parts), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_aggregate_posterior_is_exact_when_the_batch_is_the_data_set():
     rng = np.random.default_rng(0)
     q = Gaussian(jnp.asarray(rng.standard_normal((6, 2)), jnp.float32), jnp.zeros((6, 2), jnp.float32))
@@ -74,6 +75,7 @@ def test_aggregate_posterior_is_exact_when_the_batch_is_the_data_set():
     np.testing.assert_allclose(found, log_qz, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_independent_codes_have_no_total_correlation():
     """Two dimensions whose aggregate is a product: TC is 0 up to Monte Carlo error."""
     side = np.array([-2.0, 2.0])
