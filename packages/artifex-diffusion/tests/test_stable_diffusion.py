@@ -115,10 +115,13 @@ def test_a_folder_without_a_part_is_refused(folder, tmp_path):
         load_stable_diffusion(tmp_path)
 
 
-def test_loading_leaves_no_weight_a_bare_shape(folder, model):
+def test_a_model_made_of_shapes_has_every_array_once_it_is_loaded(folder, model):
+    arrays = flatten(model)[1]
+    drawn = flatten(StableDiffusion(model.config, rngs=nnx.Rngs(0)))[1]
+    assert {path: (x.shape, x.dtype) for path, x in arrays.items()} == {p: (x.shape, x.dtype) for p, x in drawn.items()}
+    assert all(isinstance(x, jax.Array) for x in arrays.values())
     again = flatten(load_stable_diffusion(folder))[1]
-    assert all(isinstance(x, jax.Array) for x in again.values())
-    assert all(np.array_equal(x, again[path]) for path, x in flatten(model)[1].items())
+    assert all(np.array_equal(x, again[path]) for path, x in arrays.items())
 
 
 def test_a_missing_tensor_is_named(folder, tmp_path):
