@@ -4,7 +4,7 @@
     layer:  z = T(x + φ mod 2π),    T a coupling by circular splines                                             (1)
     conditioners see (cos x_a, sin x_a), so that the density has no seam                                          (2)
     log p(x) = −D log 2π + Σ over layers and i of log spline slopeᵢ                                              (3)
-φ is one learned angle for each number: a circular spline alone never moves the point ±π [1]. The order is reversed from
+φ is one learned angle for each number: a circular spline alone never moves the point ±π [1]. The halves swap from
 layer to layer.
 
 References:

@@ -27,7 +27,7 @@ from artifex.core.nn.mlp import Activation
 from artifex.flow.autoregressive import Autoregressive, Solve
 from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
-from artifex.flow.couple import Coupling, Pointwise, passing
+from artifex.flow.couple import Coupling, Pointwise, Swap, passing
 from artifex.flow.flow import Flow, FlowConfig
 from artifex.flow.linear import LULinear, Permute, Reverse
 from artifex.flow.networks import AnyNet, Conditioner, ResNetConfig
@@ -60,7 +60,7 @@ class NeuralSplineConfig(FlowConfig):
     bins: int = 8
     bound: float = 3.0  # the splines act on [−bound, bound]; standardise the data
     transform: CouplingConfig | AutoregressiveConfig = field(default_factory=CouplingConfig)
-    mixing: Literal["lu", "permute", "reverse"] = "lu"  # before each layer
+    mixing: Literal["lu", "permute", "reverse"] = "lu"  # before each layer; reverse swaps the parts of a coupling
 
 
 class NeuralSpline(Flow):
@@ -77,7 +77,7 @@ class NeuralSpline(Flow):
 def mixing(config: NeuralSplineConfig, rngs: nnx.Rngs) -> list[Bijector]:
     """The linear maps of a layer (eq. 1)."""
     if config.mixing == "reverse":
-        return [Reverse(config.dim)]
+        return [Reverse(config.dim) if isinstance(config.transform, AutoregressiveConfig) else Swap(config.dim)]
     order = Permute(config.dim, rngs=rngs)
     return [order, LULinear(config.dim, rngs=rngs)] if config.mixing == "lu" else [order]
 
