@@ -105,24 +105,25 @@ def block(name: str) -> None:
 def _load() -> Loaded:
     manager = pluggy.PluginManager("artifex")
     manager.add_hookspecs(hookspecs)
-    points = sorted(entry_points(group=GROUP), key=lambda point: (_owner(point), point.name))
+    points = [(_found(point), point) for point in entry_points(group=GROUP)]
     plugins: list[Plugin] = []
     brought: list[tuple[str, Plugin, Any]] = []
-    for point in points:
-        plugin, found = _load_one(point, manager)
+    for unloaded, point in sorted(points, key=lambda pair: pair[0].identity):
+        plugin, found = _load_one(unloaded, point, manager)
         plugins.append(plugin)
         brought += [(kind, plugin, record) for kind, record in found]
     return Loaded(tuple(plugins), tuple(brought))
 
 
-def _owner(point: EntryPoint) -> str:
-    return (point.dist.name if point.dist is not None else None) or "unknown"
+def _found(point: EntryPoint) -> Plugin:
+    """The note of an entry point that nothing has become of yet; its METADATA is parsed once."""
+    about = point.dist.metadata if point.dist is not None else None
+    owner, version = (about[key] if about is not None and key in about else "unknown" for key in ("Name", "Version"))
+    return Plugin(owner, version, point.name, point.value.partition(":")[0].strip(), "ok")
 
 
-def _load_one(point: EntryPoint, manager: pluggy.PluginManager) -> tuple[Plugin, list[tuple[str, Any]]]:
+def _load_one(plugin: Plugin, point: EntryPoint, manager: pluggy.PluginManager) -> tuple[Plugin, list[tuple[str, Any]]]:
     """Import, check, register and ask one plugin; whatever it does, a note of it comes back."""
-    version = (point.dist.version if point.dist is not None else None) or "unknown"
-    plugin = Plugin(_owner(point), version, point.name, point.value.partition(":")[0].strip(), "ok")
     if _is_blocked(plugin):
         return plugin._replace(status="blocked", problem="switched off"), []
     stage = "import"
