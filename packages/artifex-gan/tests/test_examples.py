@@ -12,6 +12,7 @@ from flax import nnx
 from artifex.core.cli.main import main
 from artifex.core.config_text import read_config
 from artifex.core.registry import load_target, model_record, record_of
+from artifex.core.training.config import TrainerConfig
 from artifex.core.training.objective import training_spec
 from artifex.core.training.optimizers import learning_rate
 from artifex.core.training.run_config import read_run
@@ -39,6 +40,7 @@ def test_an_example_trains_as_its_paper_does(name):
     found = run.trainer.optimizer
     assert record_of(run.model).name == name
     assert (found.name, found.learning_rate, found.betas, found.schedule) == (optimizer, rate, betas, schedule)
+    assert TrainerConfig.from_dict(type(run.model).training).optimizer == found  # what `artifex init` writes
     critic = training_spec(type_of(name)(run.model, rngs=nnx.Rngs(0))).objectives[0]
     assert critic.repeat == steps
     assert batch in (None, run.trainer.batch_size // steps)

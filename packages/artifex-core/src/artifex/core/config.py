@@ -71,7 +71,20 @@ class BaseConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(BaseConfig):
-    """What a registered model is built from."""
+    """What a registered model is built from.
+
+    `training` says how its paper trains it, in the words of `TrainerConfig`; the rest is as the trainer has it.
+    """
+
+    training: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def for_data(cls, spec: Any, n: int) -> Self:
+        """A config to start from, for `n` training examples of this `DataSpec`: small networks of the right shape.
+
+        Here it is the default. What does not suit the model at all is left to its `check_data`.
+        """
+        return cls()
 
 
 def convert() -> Any:

@@ -16,9 +16,10 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
@@ -63,6 +64,14 @@ class AutoencoderKLConfig(ModelConfig):
                 f"AutoencoderKLConfig: expected 'discriminator_widths' that leave a patch of {self.coder.shape[:2]}, "
                 f"got {self.discriminator_widths}. All but the last halve the sides; take fewer."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """The shape of the data; at most two halvings, and a discriminator that joins after 500 steps."""
+        shaped: dict[str, Any] = {"shape": spec.shape, "widths": (32, 64, 64)[: 1 + halvings(spec.shape)]}
+        layers = max(1, int(math.log2(min(spec.shape[:2]) / 4)))
+        critic = {"adversarial_start": 500, "discriminator_widths": (32, 64, 128)[:layers]}
+        return cls(coder=CoderConfig(**shaped, n_blocks=1, groups=8), **critic)
 
 
 class AutoencoderOutputs(TypedDict):

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from artifex.core.config import Config, ModelConfig
+from artifex.core.config import Config
 from artifex.diffusion.denoising import DenoisingModel
 from artifex.diffusion.grid import AnyGrid, Grid, Trailing
-from artifex.diffusion.networks import AnyNetwork, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, with_dropout
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, check_prediction
 from artifex.diffusion.sampling import DataRange, check_labels, inward, labelled_denoiser
 from artifex.diffusion.schedule import Discrete
@@ -29,7 +29,7 @@ from artifex.diffusion.weighting import AnyWeight, PlainWeight, Times, UniformTi
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDIMConfig(ModelConfig):
+class DDIMConfig(DenoisingConfig):
     """Diffusion in T steps, sampled in a few."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import noise
@@ -38,7 +37,7 @@ from artifex.core.training.rows import masked_mean
 from artifex.diffusion.bound import Levels, bound_term, prior_kl, rows_like, step_tables
 from artifex.diffusion.constraint import static_threshold
 from artifex.diffusion.grid import AnyGrid, Trailing
-from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, make_network, network_for, range_of, with_dropout
 from artifex.diffusion.prediction import Condition, Data, Denoiser, Prediction, Time, check_prediction, convert, wide
 from artifex.diffusion.sampling import (
     AnySolver,
@@ -73,7 +72,7 @@ PerRow = Float[Array, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPMConfig(ModelConfig):
+class DDPMConfig(DenoisingConfig):
     """Diffusion in T steps."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)
@@ -101,6 +100,11 @@ class DDPMConfig(ModelConfig):
                 f"DDPMConfig: expected 'network' with {expected} output channels for variance {self.variance!r}, got "
                 f"{self.network.out_channels or depth}. Set network.out_channels to {expected}."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, range and levels of the data, and a network that suits them."""
+        return cls(network=network_for(spec), data_range=range_of(spec), levels=spec.levels)
 
 
 class DDPMOutputs(DenoisingOutputs, total=False):

@@ -15,17 +15,17 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.diffusion.blocks import Image, Label
 from artifex.diffusion.ddpm import DDPM, DDPMConfig, DDPMOutputs
+from artifex.diffusion.networks import DenoisingConfig, range_of
 from artifex.diffusion.sampling import DataRange
 from artifex.diffusion.schedule import Discrete
 from artifex.diffusion.solver import Solver
@@ -34,7 +34,7 @@ from artifex.diffusion.weighting import DenoisingLosses
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiTConfig(ModelConfig):
+class DiTConfig(DenoisingConfig):
     """A class-conditional diffusion transformer; as it stands, DiT-S/4 for 32 × 32 × 4 codes of 1000 classes."""
 
     network: TransformerConfig = field(default_factory=lambda: sized("S", 4))
@@ -53,6 +53,13 @@ class DiTConfig(ModelConfig):
                 "variance; for pictures without classes take ddpm with this network."
             )
         self.ddpm()
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, range and classes of the data; four blocks of width 128."""
+        shaped: dict[str, Any] = {"shape": spec.shape, "patch": 2 if max(spec.shape[:2]) <= 16 else 4}
+        network = TransformerConfig(**shaped, depth=4, width=128, n_heads=4, n_classes=spec.n_classes or 10)
+        return cls(network=network, data_range=range_of(spec))
 
     def ddpm(self) -> DDPMConfig:
         """The same as a DDPM."""

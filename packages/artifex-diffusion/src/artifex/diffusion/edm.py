@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from artifex.core.config import ModelConfig
 from artifex.diffusion.denoising import DenoisingModel
 from artifex.diffusion.grid import AnyGrid, Karras
-from artifex.diffusion.networks import AnyNetwork, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, with_dropout
 from artifex.diffusion.prediction import Denoiser, EDMPrecondition
 from artifex.diffusion.sampling import AnySolver, DataRange, check_labels
 from artifex.diffusion.schedule import EDM as EDMSchedule
@@ -29,7 +28,7 @@ from artifex.diffusion.weighting import AnyTimes, EDMWeight, LogNormalTimes, Wei
 
 
 @dataclass(frozen=True, kw_only=True)
-class EDMConfig(ModelConfig):
+class EDMConfig(DenoisingConfig):
     """The elucidated diffusion model."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)

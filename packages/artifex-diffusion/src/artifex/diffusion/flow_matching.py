@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 
 from flax import nnx
 
-from artifex.core.config import ModelConfig
 from artifex.diffusion.denoising import FlowDensity
 from artifex.diffusion.grid import AnyGrid, Trailing
-from artifex.diffusion.networks import AnyNetwork, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, with_dropout
 from artifex.diffusion.prediction import Denoiser
 from artifex.diffusion.sampling import AnySolver, DataRange, check_labels
 from artifex.diffusion.schedule import RectifiedFlow
@@ -33,7 +32,7 @@ from artifex.diffusion.weighting import AnyTimes, PlainWeight, UniformTimes, Wei
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowMatchingConfig(ModelConfig):
+class FlowMatchingConfig(DenoisingConfig):
     """A velocity field along straight lines."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)

@@ -13,21 +13,20 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch
 from artifex.core.training.rows import masked_mean
 from artifex.diffusion.grid import AnyGrid, Trailing
 from artifex.diffusion.guidance import classifier_guidance, labelled_cfg
-from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, make_network, network_for, range_of, with_dropout
 from artifex.diffusion.perceptron import PerceptronConfig, Trunk, linear
 from artifex.diffusion.prediction import Data, Denoise, Denoiser, Prediction, Time, check_prediction, wide
 from artifex.diffusion.sampling import (
@@ -52,7 +51,7 @@ Logits = Float[Array, "batch class"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidedDiffusionConfig(ModelConfig):
+class GuidedDiffusionConfig(DenoisingConfig):
     """Diffusion guided towards a class."""
 
     network: AnyNetwork = field(default_factory=lambda: UNetConfig(n_classes=10))
@@ -87,6 +86,12 @@ class GuidedDiffusionConfig(ModelConfig):
                 "GuidedDiffusionConfig: expected 'classifier' with n_classes and a network without, got "
                 f"{self.classifier.n_classes} and {self.network.n_classes}. The classifier alone looks at labels."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, range and classes of the data, and a network that suits them."""
+        network = network_for(spec, n_classes=spec.n_classes or 10)
+        return cls(network=network, data_range=range_of(spec))
 
 
 class GuidedOutputs(DenoisingOutputs, total=False):

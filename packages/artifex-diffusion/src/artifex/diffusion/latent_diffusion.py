@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, Self, TypedDict, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,13 @@ class LatentDiffusionConfig(ModelConfig):
 
     autoencoder: ModelConfig = field(default_factory=AutoencoderKLConfig)  # of any model with encode and decode
     diffusion: ModelConfig = field(default_factory=DiTConfig)  # of any model of data like the codes
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """An autoencoder of the data, and a transformer of its codes."""
+        autoencoder = AutoencoderKLConfig.for_data(spec, n)
+        codes = dataclasses.replace(spec, shape=autoencoder.coder.latent_shape, low=None, high=None, levels=None)
+        return cls(autoencoder=autoencoder, diffusion=DiTConfig.for_data(codes, n))
 
 
 class LatentOutputs(TypedDict):

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from flax import nnx
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
 from artifex.diffusion.grid import Exponential
-from artifex.diffusion.networks import AnyNetwork, make_network, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, make_network, with_dropout
 from artifex.diffusion.prediction import Data, Denoiser, Scales
 from artifex.diffusion.process import Level, Schedule
 from artifex.diffusion.sampling import DataRange, check_data, draw, inward, outward
@@ -35,7 +34,7 @@ from artifex.diffusion.weighting import DenoisingLosses, DenoisingOutputs, PerRo
 
 
 @dataclass(frozen=True, kw_only=True)
-class NCSNConfig(ModelConfig):
+class NCSNConfig(DenoisingConfig):
     """A score network on a few levels of noise."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)

@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from flax import nnx
 
-from artifex.core.config import ModelConfig
 from artifex.diffusion.denoising import FlowDensity
 from artifex.diffusion.grid import AnyGrid, Linspace
-from artifex.diffusion.networks import AnyNetwork, with_dropout
+from artifex.diffusion.networks import AnyNetwork, DenoisingConfig, with_dropout
 from artifex.diffusion.prediction import Denoiser, Prediction, Scales, check_prediction
 from artifex.diffusion.process import Level, Schedule
 from artifex.diffusion.sampling import AnySolver, DataRange, check_labels
@@ -36,7 +35,7 @@ from artifex.diffusion.weighting import AnyTimes, AnyWeight, PlainWeight, Unifor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSDEConfig(ModelConfig):
+class ScoreSDEConfig(DenoisingConfig):
     """A score-based model in continuous time."""
 
     network: AnyNetwork = field(default_factory=UNetConfig)

@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +81,14 @@ class StableDiffusionConfig(ModelConfig):
                 f"StableDiffusionConfig: expected 'drop_prompt' in [0, 1) and 'scale' > 0, got {self.drop_prompt} and "
                 f"{self.scale}. Published values are 0.1 and 0.18215."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Nothing to start from: the autoencoder and the text encoder come trained."""
+        raise ValueError(
+            f"{cls.__name__}: expected a folder of weights to start from, got data of shape {spec.shape}. "
+            "Call load_stable_diffusion(folder)."
+        )
 
 
 class StableDiffusion(GenerativeModel):

@@ -14,11 +14,13 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from flax import nnx
 
+from artifex.core.data.spec import DataSpec
 from artifex.flow.base import ConditionalNormal
 from artifex.flow.bijector import Bijector, Chain, ScanChain
 from artifex.flow.couple import Coupling, passing
@@ -46,6 +48,12 @@ class ConditionalFlowConfig(FlowConfig):
                 f"ConditionalFlowConfig: expected 'context_dim' >= 1, got {self.context_dim}. "
                 "Use 'neural_spline' where there is no condition."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """As many numbers in x and y as the data have."""
+        width = spec.n_classes or math.prod(spec.condition_shape or (1,))
+        return cls(dim=math.prod(spec.shape), context_dim=width)
 
 
 class ConditionalFlow(Flow):

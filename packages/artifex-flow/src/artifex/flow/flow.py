@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Any, ClassVar, NamedTuple, NotRequired, Protocol, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,11 @@ Condition = Num[Array, "batch ..."]
 class FlowConfig(ModelConfig):
     """What every flow has."""
 
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 256,
+        "optimizer": {"learning_rate": 1e-3, "schedule": "cosine", "clip_norm": 5.0},
+    }
+
     context_dim: int = 0  # numbers in the condition y, or its classes; 0 is no condition
 
     def __post_init__(self) -> None:
@@ -52,6 +57,12 @@ class FlowConfig(ModelConfig):
                 f"{type(self).__name__}: expected 'context_dim' >= 0, got {self.context_dim}. "
                 "Give the width of y, the number of its classes, or 0 for no condition."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """As many numbers as the data have."""
+        sizes: dict[str, Any] = {"dim": math.prod(spec.shape)}  # a field of every flow of vectors
+        return cls(**sizes)
 
 
 class Dequantiser(Protocol):

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.prob.gaussian import over_event
 from artifex.flow.base import StandardNormal
 from artifex.flow.bijector import Chain, Context, Event, Fast, Mapped
@@ -62,6 +64,12 @@ class GlowConfig(FlowConfig):
         check_counts("GlowConfig", **sizes)
         check_sides("GlowConfig", self.event_shape, self.n_scales)
         Dequantise(self.levels)  # refuses fewer than two
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Pictures and levels of the data; 8 steps of 64 channels at each of at most two scales."""
+        fits: dict[str, Any] = {"event_shape": spec.shape, "levels": spec.levels or cls.levels}
+        return cls(**fits, n_scales=max(1, min(2, halvings(spec.shape))), n_steps=8, hidden_channels=64)
 
 
 class Glow(Flow):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.nn.init import he_normal, zeros
 from artifex.core.prob.gaussian import over_event
 from artifex.flow.base import StandardNormal
@@ -71,6 +72,12 @@ class RealNVPImageConfig(FlowConfig):
         check_sides("RealNVPImageConfig", self.event_shape, self.n_scales - 1)
         Dequantise(self.levels)  # refuses fewer than two
         Logit(self.event_shape, self.alpha)  # refuses the ends
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Pictures and levels of the data; two residual blocks of 32 channels a coupling."""
+        fits: dict[str, Any] = {"event_shape": spec.shape, "levels": spec.levels or cls.levels}
+        return cls(**fits, n_scales=1 + min(1, halvings(spec.shape)), hidden_channels=32, n_blocks=2)
 
 
 class RealNVPImage(Flow):

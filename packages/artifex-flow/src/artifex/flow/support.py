@@ -18,10 +18,9 @@ Bounds = tuple[float, float]
 def check_shape(where: str, event: tuple[int, ...], spec: DataSpec) -> None:
     """Refuse data of another shape."""
     if spec.shape != event:
-        raise ValueError(
-            f"{where}: expected data of shape {event}, got {spec.shape}. Set the shape in the config to that of the "
-            "data."
-        )
+        pictures = len(spec.shape) > len(event)
+        way_out = "Flatten them (flat: true), or take a recipe for pictures" if pictures else "Set the model's to it"
+        raise ValueError(f"{where}: expected data of shape {event}, got {spec.shape}. {way_out}.")
 
 
 def check_levels(where: str, levels: int | None, spec: DataSpec) -> None:
@@ -45,9 +44,10 @@ def check_levels(where: str, levels: int | None, spec: DataSpec) -> None:
 def check_condition(where: str, width: int, spec: DataSpec) -> None:
     """Refuse conditions of another width."""
     if width and spec.n_classes != width and spec.condition_shape != (width,):
+        found = spec.n_classes or spec.condition_shape
         raise ValueError(
-            f"{where}: expected conditions y of {width} classes or of shape {(width,)}, got "
-            f"{spec.n_classes} classes and shape {spec.condition_shape}. Set model.context_dim to those of the data."
+            f"{where}: expected conditions y of {width} classes or of shape {(width,)}, got {found}. "
+            f"{'Set model.context_dim to those of the data.' if found else 'Choose data with conditions.'}"
         )
 
 

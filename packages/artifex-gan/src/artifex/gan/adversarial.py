@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypedDict
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Num
 
+from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.leaves import flatten, merge
 from artifex.core.prob import noise
@@ -38,6 +40,17 @@ from artifex.gan.penalty import Critic, Data, Penalty, PerRow
 Condition = Num[Array, "batch ..."]
 Augment = Callable[[Data, nnx.Rngs], Data]
 Range = tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANConfig(ModelConfig):
+    """What configs with the fields `shape` and `range` share."""
+
+    @classmethod
+    def fitting(cls, spec: DataSpec, **fields: Any) -> Self:
+        """A config with the data's shape and range, and other fields."""
+        bounded = spec.low is not None and spec.high is not None
+        return cls(**{"shape": spec.shape, "range": (spec.low, spec.high) if bounded else None} | fields)
 
 
 def unchanged(x: Data, rngs: nnx.Rngs) -> Data:

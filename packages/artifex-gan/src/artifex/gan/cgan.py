@@ -14,24 +14,30 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.training.objective import StepContext
-from artifex.gan.adversarial import Game
+from artifex.gan.adversarial import Game, GANConfig
 from artifex.gan.condition import Labels, one_hot
 from artifex.gan.gan import ClassGAN
 from artifex.gan.loss import LOSSES, LossName
-from artifex.gan.networks import AnyNetworks, ConvNetworks, MLPCritic, make_critic, make_generator
+from artifex.gan.networks import AnyNetworks, ConvNetworks, MLPCritic, make_critic, make_generator, networks_for
 
 
 @dataclass(frozen=True, kw_only=True)
-class CGANConfig(ModelConfig):
+class CGANConfig(GANConfig):
     """A conditional GAN."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 64,
+        "ema_decay": 0.995,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "betas": (0.5, 0.999)},
+    }
 
     shape: tuple[int, ...] = (64, 64, 3)  # of the data, channels last
     range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: unbounded, and the output is linear
@@ -39,6 +45,11 @@ class CGANConfig(ModelConfig):
     networks: AnyNetworks = field(default_factory=ConvNetworks)
     n_classes: int = 10  # y holds 0 … n_classes − 1
     loss: LossName = "nonsaturating"
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, range and classes of the data, and networks that suit them."""
+        return cls.fitting(spec, networks=networks_for(spec.shape), n_classes=spec.n_classes or cls.n_classes)
 
 
 class Joined(nnx.Module):

@@ -58,9 +58,10 @@ def one_each(where: str, y: Any, n: int, n_classes: int) -> Labels:
 def check_classes(where: str, n_classes: int, spec: DataSpec) -> None:
     """Refuse data with other classes."""
     if spec.n_classes != n_classes:
+        set_classes = f"Set model.n_classes to {spec.n_classes}" if spec.n_classes else "Choose data with labels"
         raise ValueError(
             f"{where}: expected data with {n_classes} classes y, got {spec.n_classes}. "
-            f"Set model.n_classes to {spec.n_classes}, or choose a model without condition."
+            f"{set_classes}, or a model without condition."
         )
 
 

@@ -19,34 +19,47 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypedDict
+from typing import Any, ClassVar, Self, TypedDict
 
 import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.prob.noise import stream_key
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.core.training.rows import masked_mean
-from artifex.gan.adversarial import adversarial, by_row, check_data, conditions_of, from_unit, summed, to_unit
+from artifex.gan.adversarial import (
+    GANConfig,
+    adversarial,
+    by_row,
+    check_data,
+    conditions_of,
+    from_unit,
+    summed,
+    to_unit,
+)
 from artifex.gan.loss import Logits, least_squares
 from artifex.gan.networks import Pictures
 from artifex.gan.patchgan import PatchCritic
 from artifex.gan.penalty import PerRow, check_weight
 from artifex.gan.pool import ImagePool
-from artifex.gan.translators import ResnetTranslator, check_sides, check_sources, l1, one_source_each
+from artifex.gan.translators import ResnetTranslator, check_sides, check_sources, l1, one_source_each, patch_layers
 
 SIDES = (("critic_x", "critic_y"), ("to_x", "to_y"))
 HALVINGS = 2  # of the generators
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleGANConfig(ModelConfig):
+class CycleGANConfig(GANConfig):
     """A CycleGAN."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 1,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "schedule": "linear", "hold": 0.5, "betas": (0.5, 0.999)},
+    }
 
     shape: tuple[int, int, int] = (128, 128, 3)  # of both kinds of pictures
     range: tuple[float, float] = (-1.0, 1.0)  # of the pixels of both
@@ -62,6 +75,11 @@ class CycleGANConfig(ModelConfig):
         check_sides("CycleGANConfig", self.shape, 2**HALVINGS)
         for name in ("cycle_weight", "identity", "pool"):
             check_weight("CycleGANConfig", name, getattr(self, name))
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data; 16 channels and two residual blocks."""
+        return cls.fitting(spec, width=16, blocks=2, patch_layers=patch_layers(spec.shape))
 
 
 class CycleGANOutputs(TypedDict):

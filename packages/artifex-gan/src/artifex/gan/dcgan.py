@@ -18,26 +18,38 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 from flax import nnx
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.training.objective import StepContext
-from artifex.gan.adversarial import Game
+from artifex.gan.adversarial import Game, GANConfig
 from artifex.gan.gan import GAN
 from artifex.gan.loss import LOSSES, LossName
-from artifex.gan.networks import AnyNetworks, ConvNetworks, make_critic, make_generator
+from artifex.gan.networks import AnyNetworks, ConvNetworks, make_critic, make_generator, networks_for
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANConfig(ModelConfig):
+class DCGANConfig(GANConfig):
     """A DCGAN."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 128,
+        "ema_decay": 0.995,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "betas": (0.5, 0.999)},
+    }
 
     shape: tuple[int, ...] = (64, 64, 3)  # of the data, channels last
     range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: unbounded, and the output is linear
     z_dim: int = 100
     networks: AnyNetworks = field(default_factory=ConvNetworks)
     loss: LossName = "nonsaturating"
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data, and networks that suit them."""
+        return cls.fitting(spec, networks=networks_for(spec.shape))
 
 
 class DCGAN(GAN):

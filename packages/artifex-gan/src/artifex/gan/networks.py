@@ -75,10 +75,7 @@ def check_sides(where: str, shape: Event) -> int:
     Raises:
         ValueError: a side does not halve down to 4 … 7, or the sides halve another number of times; with valid ones.
     """
-    times = halvings(min(shape[:2])) if len(shape) == 3 else 0
-    factor = 2**times
-    fits = times > 0 and all(side % factor == 0 and side // factor >= SMALLEST for side in shape[:2])
-    if not fits or max(shape[:2]) // factor >= 2 * SMALLEST:
+    if not suits(shape):
         side = shape[0] if shape else 0
         unit = 2 ** max(halvings(side), 1)
         near = [max(2 * SMALLEST, f(side / unit) * unit) for f in (math.floor, math.ceil)]
@@ -86,7 +83,19 @@ def check_sides(where: str, shape: Event) -> int:
             f"{where}: expected 'shape' (height, width, channels) with sides that halve down to 4, 5, 6 or 7, "
             f"got {shape}. The nearest such sides are {near[0]} and {near[1]}."
         )
-    return times
+    return halvings(min(shape[:2]))
+
+
+def suits(shape: Event) -> bool:
+    """Whether both sides of a picture halve equally often, down to 4 … 7."""
+    times = halvings(min(shape[:2])) if len(shape) == 3 else 0
+    factor = 2**times
+    return times > 0 and all(side % factor == 0 and side // factor in range(4, 8) for side in shape[:2])
+
+
+def networks_for(shape: Event, **fields: Any) -> AnyNetworks:
+    """Convolutions of width 32 where the sides suit them, or else perceptrons."""
+    return ConvNetworks(width=32, **fields) if suits(shape) else MLPNetworks()
 
 
 class ConvGenerator(nnx.Module):

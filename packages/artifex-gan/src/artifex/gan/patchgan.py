@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +28,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import (
+    GANConfig,
     GANLosses,
     adversarial,
     by_row,
@@ -53,6 +53,8 @@ from artifex.gan.translators import (
     instance_norm,
     l1,
     one_source_each,
+    patch_layers,
+    source_channels,
 )
 
 Features = list[Float[Array, "batch ..."]]  # of the layers of a critic; the last holds the logits
@@ -60,8 +62,13 @@ MAX_WIDTH = 8  # channels of a critic, in widths
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchGANConfig(ModelConfig):
+class PatchGANConfig(GANConfig):
     """A translator under patch critics at several scales."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 1,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "schedule": "linear", "hold": 0.5, "betas": (0.5, 0.999)},
+    }
 
     shape: tuple[int, int, int] = (128, 128, 3)  # of the targets
     source_channels: int = 3
@@ -83,6 +90,18 @@ class PatchGANConfig(ModelConfig):
                 f"PatchGANConfig: expected sides that leave the coarsest critic 3 or more places, got {self.shape} for "
                 f"{self.scales} scales and {self.patch_layers} layers, which leave {smallest}. Lower one of them."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shapes and range of the data; 16 channels and two residual blocks."""
+        return cls.fitting(
+            spec,
+            source_channels=source_channels(spec),
+            width=16,
+            halvings=max(1, min(2, halvings(spec.shape))),
+            blocks=2,
+            patch_layers=max(0, patch_layers(spec.shape) - 1),
+        )
 
 
 class PatchGANOutputs(TypedDict):

@@ -18,15 +18,14 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt32
 
-from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import zeros
 from artifex.core.prob.noise import row_keys
@@ -34,6 +33,7 @@ from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import (
     Game,
+    GANConfig,
     GANLosses,
     GANOutputs,
     adversarial,
@@ -48,15 +48,29 @@ from artifex.gan.loss import AdversarialLoss, nonsaturating
 from artifex.gan.networks import LEAK, Pictures, dcgan_normal
 from artifex.gan.patchgan import PatchCritic
 from artifex.gan.penalty import check_weight
-from artifex.gan.translators import check_sides, check_sources, conv, instance_norm, l1, one_source_each
+from artifex.gan.translators import (
+    check_sides,
+    check_sources,
+    conv,
+    instance_norm,
+    l1,
+    one_source_each,
+    patch_layers,
+    source_channels,
+)
 
 Keys = UInt32[Array, "batch word"]
 DROPPED = 3  # layers of the way up with dropout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pix2PixConfig(ModelConfig):
+class Pix2PixConfig(GANConfig):
     """A pix2pix."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 1,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "betas": (0.5, 0.999)},
+    }
 
     shape: tuple[int, int, int] = (128, 128, 3)  # of the targets
     source_channels: int = 3
@@ -71,6 +85,13 @@ class Pix2PixConfig(ModelConfig):
         super().__post_init__()
         check_sides("Pix2PixConfig", self.shape, 2**self.depth)
         check_weight("Pix2PixConfig", "l1_weight", self.l1_weight)
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shapes and range of the data; 16 channels, and a U-Net as deep as the sides allow."""
+        depth = max(1, min(cls.depth, halvings(spec.shape)))
+        layers, channels = patch_layers(spec.shape), source_channels(spec)
+        return cls.fitting(spec, source_channels=channels, width=16, depth=depth, patch_layers=layers)
 
 
 class UNet(nnx.Module):

@@ -18,16 +18,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.nn.init import glorot_uniform, zeros
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.adversarial import Game, GANConfig, adversarial
 from artifex.gan.condition import ConditionalBatchNorm, Labels, Projection
 from artifex.gan.gan import ClassGAN
 from artifex.gan.loss import hinge
@@ -36,8 +37,14 @@ from artifex.gan.spectral import SpectralNorm
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectionGANConfig(ModelConfig):
+class ProjectionGANConfig(GANConfig):
     """A projection GAN."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 320,  # five critic updates of 64
+        "ema_decay": 0.995,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "betas": (0.0, 0.9)},
+    }
 
     shape: tuple[int, int, int] = (32, 32, 3)  # of the pictures, channels last
     range: tuple[float, float] = (-1.0, 1.0)  # of the pixels
@@ -50,6 +57,11 @@ class ProjectionGANConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sides("ProjectionGANConfig", self.shape)
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, range and classes of the data; 32 channels."""
+        return cls.fitting(spec, n_classes=spec.n_classes or cls.n_classes, width=32, critic_width=32)
 
 
 class UpBlock(nnx.Module):

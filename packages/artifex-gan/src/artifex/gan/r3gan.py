@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,16 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
-from artifex.core.config import Config, ModelConfig
+from artifex.core.config import Config
+from artifex.core.data.spec import DataSpec
 from artifex.core.nn.init import Initializer, normal, zeros
 from artifex.core.prob.noise import row_keys
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.adversarial import Game, GANConfig, adversarial
 from artifex.gan.augment import adapted
 from artifex.gan.gan import GAN
 from artifex.gan.loss import relativistic
-from artifex.gan.networks import LEAK, Event, Latent, MLPCritic, MLPGenerator, MLPNetworks, Pictures
+from artifex.gan.networks import LEAK, Event, Latent, MLPCritic, MLPGenerator, MLPNetworks, Pictures, halvings, suits
 from artifex.gan.penalty import check_weight, r1, r2
 
 
@@ -51,8 +52,14 @@ class ResidualNetworks(Config, tag="residual"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class R3GANConfig(ModelConfig):
+class R3GANConfig(GANConfig):
     """An R3GAN."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 64,
+        "ema_decay": 0.995,
+        "optimizer": {"name": "adam", "learning_rate": 2e-4, "schedule": "cosine", "final": 0.25, "betas": (0.0, 0.99)},
+    }
 
     shape: tuple[int, ...] = (32, 32, 3)  # of the data, channels last
     range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: as they are
@@ -72,6 +79,13 @@ class R3GANConfig(ModelConfig):
             )
         if isinstance(self.networks, ResidualNetworks):
             check_stages(self.networks, self.shape)
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data; stages of 64 channels down to sides of 4 to 7, or perceptrons."""
+        stages = halvings(min(spec.shape[:2])) + 1
+        networks = ResidualNetworks(widths=(64,) * stages) if suits(spec.shape) else MLPNetworks()
+        return cls.fitting(spec, networks=networks)
 
 
 class GroupedConv(nnx.Module):

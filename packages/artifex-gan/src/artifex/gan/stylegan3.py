@@ -34,7 +34,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -42,13 +42,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.nn.init import constant, draw, normal
 from artifex.core.protocols import Batch
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import (
     Game,
+    GANConfig,
     GANOutputs,
     adversarial,
     check_data,
@@ -89,8 +89,17 @@ class Fixed(nnx.Variable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN3TConfig(ModelConfig):
+class StyleGAN3TConfig(GANConfig):
     """StyleGAN3-T: translation equivariant."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 32,
+        "ema_decay": 0.998,
+        "optimizers": (
+            {"objective": "critic", "learning_rate": 2e-3, "betas": (0.0, 0.99)},
+            {"objective": "generator", "learning_rate": 2.5e-3, "betas": (0.0, 0.99)},
+        ),
+    }
 
     rotation: ClassVar[bool] = False
 
@@ -121,6 +130,11 @@ class StyleGAN3TConfig(ModelConfig):
                 f"{where}: expected 'n_layers' >= 3, 'r1_every' >= 1 and 'blur_steps' >= 0, got {self.n_layers}, "
                 f"{self.r1_every} and {self.blur_steps}. The last two layers keep the full cutoff."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data; six layers of at most 32 channels."""
+        return cls.fitting(spec, base=1024, max_channels=32, n_layers=6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,16 @@ def one_source_each(where: str, y: Any, n: int, shape: tuple[int, ...]) -> Pictu
     return jnp.broadcast_to(y, (n, *shape))
 
 
+def patch_layers(shape: tuple[int, ...]) -> int:
+    """Layers, three at most, after which a critic still sees places of 4 × 4 patches."""
+    return max(0, min(3, int(math.log2(max(4, *shape[:2]) / 4))))
+
+
+def source_channels(spec: DataSpec) -> int:
+    """Channels of the source pictures; one where the data have none."""
+    return (spec.condition_shape or (1,))[-1]
+
+
 def check_sides(where: str, shape: tuple[int, ...], factor: int) -> None:
     """Refuse pictures whose sides do not divide by `factor`."""
     if len(shape) != 3 or any(side % factor for side in shape[:2]):

@@ -12,23 +12,30 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.leaves import variables
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.adversarial import Game, GANConfig, adversarial
 from artifex.gan.gan import GAN
 from artifex.gan.loss import wasserstein
-from artifex.gan.networks import AnyNetworks, ConvNetworks, is_additive, make_critic, make_generator
+from artifex.gan.networks import AnyNetworks, ConvNetworks, is_additive, make_critic, make_generator, networks_for
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANConfig(ModelConfig):
+class WGANConfig(GANConfig):
     """A Wasserstein GAN with clipped weights."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 320,  # five critic updates of 64
+        "ema_decay": 0.995,
+        "optimizer": {"name": "rmsprop", "learning_rate": 5e-5, "betas": (0.0, 0.99)},
+    }
 
     shape: tuple[int, ...] = (32, 32, 3)  # of the data, channels last
     range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: unbounded, and the output is linear
@@ -41,6 +48,11 @@ class WGANConfig(ModelConfig):
         super().__post_init__()
         if self.clip <= 0:
             raise ValueError(f"WGANConfig: expected 'clip' > 0, got {self.clip}. The paper uses 0.01.")
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data, and networks that suit them."""
+        return cls.fitting(spec, networks=networks_for(spec.shape))
 
 
 class WGAN(GAN):

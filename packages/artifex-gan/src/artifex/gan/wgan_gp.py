@@ -16,21 +16,28 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 from flax import nnx
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.training.objective import StepContext, TrainingSpec
-from artifex.gan.adversarial import Game, adversarial
+from artifex.gan.adversarial import Game, GANConfig, adversarial
 from artifex.gan.gan import GAN
 from artifex.gan.loss import wasserstein
-from artifex.gan.networks import AnyNetworks, ConvNetworks, is_additive, make_critic, make_generator
+from artifex.gan.networks import AnyNetworks, ConvNetworks, is_additive, make_critic, make_generator, networks_for
 from artifex.gan.penalty import check_weight, gradient_penalty
 
 
 @dataclass(frozen=True, kw_only=True)
-class WGANGPConfig(ModelConfig):
+class WGANGPConfig(GANConfig):
     """A Wasserstein GAN with gradient penalty."""
+
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 320,  # five critic updates of 64
+        "ema_decay": 0.995,
+        "optimizer": {"name": "adam", "learning_rate": 1e-4, "betas": (0.0, 0.9)},
+    }
 
     shape: tuple[int, ...] = (32, 32, 3)  # of the data, channels last
     range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: unbounded, and the output is linear
@@ -47,6 +54,11 @@ class WGANGPConfig(ModelConfig):
                 "WGANGPConfig: expected a critic whose rows do not look at each other, got networks.critic_norm "
                 "'batch'. Set it to 'none' or 'spectral'."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape and range of the data, and networks that suit them."""
+        return cls.fitting(spec, networks=networks_for(spec.shape, critic_norm="none"))
 
 
 class WGANGP(GAN):

@@ -19,7 +19,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
+from artifex.core.data.spec import DataSpec
 from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import LOG_2PI, Gaussian
 from artifex.core.protocols import Batch
@@ -36,11 +36,11 @@ from artifex.core.training.rows import masked_mean
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
 from artifex.vae.standard import StandardVAE
-from artifex.vae.vae import Codes, Data, VAEOutputs, check_sizes, check_weights
+from artifex.vae.vae import CoderConfig, Codes, Data, VAEOutputs, check_sizes, check_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class BetaTCVAEConfig(ModelConfig):
+class BetaTCVAEConfig(CoderConfig):
     """A β-TC-VAE; the size of the training set is needed."""
 
     encoder: AnyEncoder = field(default_factory=EncoderConfig)
@@ -61,6 +61,11 @@ class BetaTCVAEConfig(ModelConfig):
                 f"BetaTCVAEConfig: expected 'n_train', the number of training examples (>= 2), got {self.n_train}. "
                 "The estimate of the total correlation needs it."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, likelihood and number are those of the data."""
+        return cls.fitting(spec, n_train=n)
 
 
 class KLParts(NamedTuple):

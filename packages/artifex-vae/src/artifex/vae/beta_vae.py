@@ -21,7 +21,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.core.config import ModelConfig
 from artifex.core.prob import gaussian
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
@@ -31,11 +30,20 @@ from artifex.vae.bound import warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
 from artifex.vae.standard import StandardVAE
-from artifex.vae.vae import Data, VAELosses, VAEOutputs, active_units, check_sizes, check_weights, scheduled_spec
+from artifex.vae.vae import (
+    CoderConfig,
+    Data,
+    VAELosses,
+    VAEOutputs,
+    active_units,
+    check_sizes,
+    check_weights,
+    scheduled_spec,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BetaVAEConfig(ModelConfig):
+class BetaVAEConfig(CoderConfig):
     """A β-VAE, by β or by capacity."""
 
     encoder: AnyEncoder = field(default_factory=EncoderConfig)

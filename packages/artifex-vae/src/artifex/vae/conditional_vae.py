@@ -14,15 +14,15 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypedDict
+from typing import ClassVar, Self, TypedDict
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Num
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import lecun_normal, normal, zeros
@@ -34,13 +34,13 @@ from artifex.vae.bound import bound_scores
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
 from artifex.vae.prior import ConditionalPrior
-from artifex.vae.vae import Codes, Data, VAELosses, active_units, check_data, check_sizes, check_weights
+from artifex.vae.vae import CoderConfig, Codes, Data, VAELosses, active_units, check_data, check_sizes, check_weights
 
 Condition = Num[Array, "batch ..."]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConditionalVAEConfig(ModelConfig):
+class ConditionalVAEConfig(CoderConfig):
     """A conditional VAE on classes, or on vectors."""
 
     encoder: AnyEncoder = field(default_factory=EncoderConfig)
@@ -63,6 +63,13 @@ class ConditionalVAEConfig(ModelConfig):
                 "ConditionalVAEConfig: expected one of 'n_classes' and 'condition_width', and 'drop_condition' < 1, "
                 f"got {self.n_classes}, {self.condition_width} and {self.drop_condition}. Set the other one to null."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """Shape, likelihood and condition are those of the data."""
+        if spec.n_classes is None and spec.condition_shape is not None:
+            return cls.fitting(spec, n_classes=None, condition_width=math.prod(spec.condition_shape))
+        return cls.fitting(spec, n_classes=spec.n_classes or cls.n_classes)
 
 
 class ConditionalVAEOutputs(TypedDict):

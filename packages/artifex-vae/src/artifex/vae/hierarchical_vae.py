@@ -18,13 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Self, TypedDict
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec
 from artifex.core.model import GenerativeModel
 from artifex.core.nn.mlp import ACTIVATIONS, MLP
@@ -36,13 +35,13 @@ from artifex.core.training.rows import masked_mean
 from artifex.vae.bound import bound_scores, warm_up
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli, n_entries
 from artifex.vae.networks import DecoderConfig, make_decoder
-from artifex.vae.vae import Codes, Data, check_data, check_weights, scheduled_spec
+from artifex.vae.vae import CoderConfig, Codes, Data, check_data, check_weights, scheduled_spec
 
 LOWEST, HIGHEST = -5.0, 3.0  # log σ of every level: outside, the product of eq. 4 loses its digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class HierarchicalVAEConfig(ModelConfig):
+class HierarchicalVAEConfig(CoderConfig):
     """A ladder VAE; levels are counted from the data up."""
 
     latent_dims: tuple[int, ...] = (64, 32)  # of z_1, z_2, …
@@ -60,6 +59,11 @@ class HierarchicalVAEConfig(ModelConfig):
                 "HierarchicalVAEConfig: expected two levels or more with one hidden width each, got latent_dims "
                 f"{self.latent_dims} and hidden_dims {self.hidden_dims}. One level is the model 'vae'."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """The decoder's shape and the likelihood are those of the data."""
+        return cls.fitting(spec, decoder=DecoderConfig(hidden_dims=(512,), output_dim=spec.shape))
 
 
 class Descent(TypedDict):

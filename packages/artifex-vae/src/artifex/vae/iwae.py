@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.config import ModelConfig
 from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch
@@ -31,13 +30,13 @@ from artifex.vae.bound import iwae_bound, scale_gradient, with_gradient_of
 from artifex.vae.likelihood import AnyLikelihood, Bernoulli
 from artifex.vae.networks import AnyDecoder, AnyEncoder, DecoderConfig, EncoderConfig
 from artifex.vae.standard import StandardVAE
-from artifex.vae.vae import Codes, Data, check_sizes
+from artifex.vae.vae import CoderConfig, Codes, Data, check_sizes
 
 Draws = Float[Array, "k batch latent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class IWAEConfig(ModelConfig):
+class IWAEConfig(CoderConfig):
     """An importance weighted autoencoder."""
 
     encoder: AnyEncoder = field(default_factory=EncoderConfig)

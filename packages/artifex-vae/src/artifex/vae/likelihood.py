@@ -227,6 +227,15 @@ class Categorical(Config):
 AnyLikelihood = Bernoulli | GaussianLikelihood | SigmaGaussian | DiscretisedLogistic | Categorical
 
 
+def likelihood_for(spec: DataSpec) -> AnyLikelihood:
+    """The likelihood that data call for: of black and white, of levels, or of real numbers."""
+    if spec.levels is None or spec.low is None or spec.high is None:
+        return SigmaGaussian()
+    if (spec.levels, spec.low, spec.high) == (2, 0, 1):
+        return Bernoulli()
+    return DiscretisedLogistic(levels=spec.levels, low=spec.low, high=spec.high)
+
+
 def soft_clip(log_std: Float[Array, "*event"], low: float = LOWEST_LOG_STD) -> Float[Array, "*event"]:
     """log σ above `low`, smoothly: low + softplus(log σ − low) [1]."""
     return low + jax.nn.softplus(log_std - low)

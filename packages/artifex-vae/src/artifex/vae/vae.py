@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -33,7 +33,7 @@ from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_outputs
 from artifex.core.training.rows import masked_mean
 from artifex.vae.bound import bound_scores, free_bits, warm_up
-from artifex.vae.likelihood import AnyLikelihood, Bernoulli
+from artifex.vae.likelihood import AnyLikelihood, Bernoulli, likelihood_for
 from artifex.vae.networks import AnyDecoder, AnyEncoder, Coder, DecoderConfig, EncoderConfig
 from artifex.vae.prior import AnyPrior, StandardNormalConfig, make_prior
 
@@ -42,7 +42,22 @@ Codes = Float[Array, "batch latent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEConfig(ModelConfig):
+class CoderConfig(ModelConfig):
+    """What configs with the fields `decoder` and `likelihood` share."""
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """The decoder's shape and the likelihood are those of the data."""
+        return cls.fitting(spec)
+
+    @classmethod
+    def fitting(cls, spec: DataSpec, **fields: Any) -> Self:
+        """A config with the data's shape and likelihood, and other fields."""
+        return cls(**{"decoder": DecoderConfig(output_dim=spec.shape), "likelihood": likelihood_for(spec)} | fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(CoderConfig):
     """A variational autoencoder."""
 
     encoder: AnyEncoder = field(default_factory=EncoderConfig)

@@ -18,7 +18,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Self, TypedDict, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.core.config import ModelConfig
-from artifex.core.data.spec import DataSpec
+from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
 from artifex.core.nn.init import he_normal, lecun_normal, zeros
 from artifex.core.prob import noise
@@ -38,7 +38,7 @@ from artifex.vae.quantise import Codebook, VectorQuantiser
 from artifex.vae.vae import check_weights
 
 Data = Float[Array, "batch height width channel"]
-Grid = Float[Array, "batch h w width"]
+Grid = Float[Array, "batch h w feature"]
 Codes = Int[Array, "batch h w"]
 
 
@@ -63,6 +63,12 @@ class VQVAEConfig(ModelConfig):
             raise ValueError(
                 f"VQVAEConfig: expected 'n_codes' >= 2 and 0 <= 'decay' < 1, got {self.n_codes} and {self.decay}."
             )
+
+    @classmethod
+    def for_data(cls, spec: DataSpec, n: int) -> Self:
+        """As many two at most, as the sides of the data allow."""
+        layers = min(len(cls.channels), max(1, halvings(spec.shape)))
+        return cls(output_dim=cast(tuple[int, int, int], spec.shape), channels=cls.channels[:layers])
 
     @property
     def grid(self) -> tuple[int, int]:

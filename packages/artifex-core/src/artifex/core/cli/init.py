@@ -1,39 +1,76 @@
-"""`artifex init MODEL`: a config file to start from."""
+"""`artifex init MODEL --data DATA`: a config file to start from, of a model that fits the data."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from flax import nnx
+
+from artifex.core.cli.run_files import build
 from artifex.core.config_text import write_config
-from artifex.core.data.load import dataset_record
+from artifex.core.data.load import load_dataset
+from artifex.core.data.source import Source
 from artifex.core.errors import ConfigError
-from artifex.core.registry import load_target, model_record
+from artifex.core.overrides import apply_overrides
+from artifex.core.registry import load_target, model_record, require
 from artifex.core.training.config import TrainerConfig
+from artifex.core.training.run_config import RunConfig, read_run, write_run
+from artifex.core.training.trainer import check_data
+
+EXAMPLES = """\
+examples:
+  artifex init vae --data digits --out vae.yaml
+  artifex init vae --set data.binarise=threshold --set model.latent_dim=8
+  artifex init neural_spline --data csv --set data.file=table.csv
+"""
 
 
 def run(argv: Sequence[str]) -> int:
-    """Write a config with every field and its default."""
+    """Write a config with every field: the model's shaped by the data, the optimizer's as the paper has it."""
     parser = argparse.ArgumentParser(
         "artifex init",
-        description="Write a config file.",
-        epilog="example: artifex init vae --data digits --out vae.yaml",
+        description="Write a config file whose model fits the data.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="a model; see artifex list-models")
     parser.add_argument("--data", default="digits", help="a data set; see artifex list-datasets (digits)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", dest="settings",
+        help="a value of the file, such as data.file=table.csv or trainer.steps=5000; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--out", help="the file (MODEL.yaml)")
     arguments = parser.parse_args(argv)
     out = Path(arguments.out or f"{arguments.model}.yaml")
     if out.exists():
         raise ConfigError(f"{out}: expected a new file, got one that exists. Choose another name with --out.")
-    record = model_record(arguments.model)
-    dataset_record(arguments.data)
-    model = load_target(record.config)()
-    trainer = TrainerConfig().to_dict()
-    optimizer = trainer.pop("optimizer")
-    trainer.pop("optimizers")
-    tree = {"model": {"type": record.name, **model.to_dict()}, "data": arguments.data, "trainer": trainer}
-    write_config({**tree, "optimizer": optimizer}, out)
+    write_config(start(arguments.model, arguments.data, arguments.settings), out)
     print(out)
     return 0
+
+
+def start(model: str, data: str, settings: Sequence[str]) -> dict[str, Any]:
+    """The tree of a run of this model on these data, with settings; the model has accepted the data."""
+    record = model_record(model)
+    require(record)
+    about_data = [setting for setting in settings if setting.startswith("data.")]
+    described = apply_overrides({"data": data}, about_data)["data"]
+    source = load_dataset(described)
+    config = load_target(record.config).for_data(source.spec, len(source))
+    trainer = TrainerConfig.from_dict(config.training)
+    run = RunConfig(config, trainer.replace(batch_size=min(trainer.batch_size, len(source))), described)
+    tree = apply_overrides(write_run(run), [setting for setting in settings if setting not in about_data])
+    check(read_run(tree), source)
+    return tree
+
+
+def check(run: RunConfig, source: Source) -> None:
+    """Let the model look at the data; shapes alone, nothing is computed."""
+
+    def look() -> None:
+        check_data(build(run), source)
+
+    nnx.eval_shape(look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,3 +21,9 @@ class DataSpec:
     kind: Kind = "vector"
     n_classes: int | None = None  # "y" holds integers 0 .. n_classes - 1
     condition_shape: tuple[int, ...] | None = None  # "y" holds arrays of this shape (with n_classes: None or ())
+
+
+def halvings(shape: tuple[int, ...]) -> int:
+    """How often both sides of pictures halve."""
+    side = math.gcd(*shape[:2])
+    return (side & -side).bit_length() - 1

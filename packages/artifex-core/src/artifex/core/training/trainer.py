@@ -297,7 +297,7 @@ class Trainer:
 
     def _feed(self, data: Any) -> Feed:
         """The feed of some data, which the model may refuse."""
-        _check_data(self._module, data)
+        check_data(self._module, data)
         return make_feed(data, self.config.batch_size, self.config.seed, self.placement.places())
 
     def _seed(self) -> jax.Array:
@@ -378,7 +378,7 @@ def _shape(leaf: jax.Array, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _check_data(model: GenerativeModel, data: Any) -> None:
+def check_data(model: GenerativeModel, data: Any) -> None:
     """Let the model look at what the data are, where they say so, and at the first of them."""
     if isinstance(data, Source) and isinstance(model, ChecksData):
         model.check_data(data.spec)
