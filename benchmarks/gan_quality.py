@@ -6,9 +6,9 @@ mnist    28 × 28, where a data folder holds it (variable ARTIFEX_DATA), at the 
          convolutions for dcgan, perceptrons for the others. The same of 2,000 samples against the 10,000 held-out
          pictures, in the 64 hidden features of the judge.
 
-The judge is a perceptron of scikit-learn on the real training pictures. It tells the class of a sample: `rarest` is the
-share of the rarest class, `label` how often a conditional model gives the class that it was asked for. Samples are of
-averaged generators.
+The judge is a perceptron of scikit-learn on the real training pictures. It tells the class of a sample: `rarest` and
+`most` are the shares of the rarest and of the commonest class, `label` how often a conditional model gives the class
+that it was asked for. Samples are of averaged generators.
 
     python benchmarks/gan_quality.py [digits] [mnist] [--seeds 3] [--models NAME ...] [--out FOLDER]
 """
@@ -153,7 +153,7 @@ def table(title: str, recipes: dict[str, Recipe], splits: tuple[Source, Source],
     half = np.random.default_rng(0).permutation(len(real))
     print(f"\n{title}: judge's accuracy on {len(x):,} held-out pictures {judge.accuracy:.3f}")
     print(f"FD[{'pixels' if small else 'judge'}], precision and recall of {n:,} samples against {len(real):,} pictures")
-    print("  model    steps seed       FD precision  recall  rarest  label  CPU s")
+    print("  model    steps seed       FD precision  recall  rarest   most  label  CPU s")
     print(f"  half of the pictures {scores(real[half[: len(real) // 2]], real[half[len(real) // 2 :]])}", flush=True)
     for name in options.models or recipes:
         for seed in range(options.seeds):
@@ -164,10 +164,11 @@ def table(title: str, recipes: dict[str, Recipe], splits: tuple[Source, Source],
             x = np.asarray(model.sample(n, rngs=nnx.Rngs(100 + seed), batch_size=250, **given))
             spent = time.process_time() - before
             told = judge.classes(x)
+            shares = np.bincount(told, minlength=10) / n
             label = f"{(told == asked).mean():6.3f}" if given else f"{'-':>6}"
             print(
                 f"  {name:<8} {recipe.steps:>5} {seed:>4} {scores(real, view(x))} "
-                f"{np.bincount(told, minlength=10).min() / n:7.3f} {label} {spent:6.0f}",
+                f"{shares.min():7.3f} {shares.max():6.3f} {label} {spent:6.0f}",
                 flush=True,
             )
             if options.out and seed == 0:
