@@ -10,47 +10,49 @@ import pytest
 from artifex.core.cli.init import start
 from artifex.core.cli.main import main
 from artifex.core.config_text import read_config, write_config
-from artifex.core.registry import list_models, load_target, model_record
+from artifex.core.registry import list_models, load_target
 from artifex.core.training.config import TrainerConfig
 from artifex.core.training.run_config import read_run
 
 pytest.importorskip("artifex.vae", reason="there must be a model to start from")
 
-MODELS = [model.record.name for model in list_models() if model.distribution.startswith("artifex-")]
-POINTS = {"realnvp", "maf", "iaf", "neural_spline", "circular_nsf", "cnf"}
-PAIRS = {"cyclegan", "pix2pix", "patchgan"}
-FROM_WEIGHTS = "stable_diffusion"  # nothing but weights to start from
+RECORDS = {model.record.name: model.record for model in list_models() if model.distribution.startswith("artifex-")}
+MODELS = sorted(RECORDS.keys() - {"stable_diffusion"})  # which has nothing but weights to start from
+PAIRS = ["data.x=digits", "data.y=digits", "data.invert_y=true"]
 
 
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory):
-    """Vectors with conditions that are vectors, in a file."""
+    """Vectors of four classes, in a file."""
     path = tmp_path_factory.mktemp("data") / "vectors.npz"
     rng = np.random.default_rng(0)
-    np.savez(path, x=rng.normal(size=(400, 3)).astype(np.float32), y=rng.normal(size=(400, 2)).astype(np.float32))
+    np.savez(path, x=rng.normal(size=(400, 3)).astype(np.float32), y=rng.integers(4, size=400).astype(np.int32))
     return path
 
 
 def started(name, vectors):
     """The run of a model on data that suit it."""
-    if name in POINTS:
-        return start(name, "two_moons", [])
-    if name in PAIRS:
-        return start(name, "paired", ["data.x=digits", "data.y=digits", "data.invert_y=true"])
+    if "translator" in RECORDS[name].capabilities:
+        return start(name, "paired", PAIRS)
     if name == "conditional_flow":
         return start(name, "npz", [f"data.file={vectors}"])
-    return start(name, "digits", [])
+    return start(name)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != FROM_WEIGHTS])
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_starts_from_data_that_suit_it(name, vectors):
     tree = started(name, vectors)
     assert tree["model"]["type"] == name
-    assert read_run(tree).trainer == TrainerConfig.from_dict(load_target(model_record(name).config).training)
+    assert read_run(tree).trainer == TrainerConfig.from_dict(load_target(RECORDS[name].config).training)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if RECORDS[n].modalities == ("image", "tabular")])
+def test_a_model_of_pictures_and_vectors_takes_both(name, vectors):
+    assert start(name, "npz", [f"data.file={vectors}"])["model"]["type"] == name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if name != FROM_WEIGHTS])
+@pytest.mark.parametrize("name", MODELS)
 def test_what_is_written_trains(name, vectors, tmp_path):
     out, run = tmp_path / "run.yaml", tmp_path / "run"
     write_config(started(name, vectors), out)
@@ -86,7 +88,7 @@ def test_a_batch_is_no_larger_than_the_data(tmp_path):
         (["vae", "--set", "model.latent_dims=8"], "did you mean 'latent_dim'"),
         (["vq_vae", "--data", "two_moons"], "expected 3 values, got 1"),
         (["stable_diffusion"], "load_stable_diffusion(folder)"),
-        (["maf"], "Flatten them (flat: true), or take a recipe for pictures"),
+        (["maf", "--data", "digits"], "Flatten them (flat: true), or take a recipe for pictures"),
         (["cgan", "--data", "two_moons"], "Choose data with labels, or a model without condition"),
         (["vae", "--set", "model.decoder.output_dim=[4, 4, 1]"], "expected data of shape (4, 4, 1), got (8, 8, 1)"),
     ],

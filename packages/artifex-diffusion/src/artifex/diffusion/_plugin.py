@@ -5,6 +5,7 @@ from __future__ import annotations
 from artifex.core.plugins import ModelRecord, PluginInfo, hookimpl
 
 PLUGIN = PluginInfo(api=(1, 0), summary="diffusion models")
+OF_PICTURES = ("autoencoder_kl", "dit", "latent_diffusion", "stable_diffusion")
 
 
 def _record(name: str, classes: str, summary: str, paper: str, year: int, *capabilities: str) -> ModelRecord:
@@ -19,7 +20,7 @@ def _record(name: str, classes: str, summary: str, paper: str, year: int, *capab
         paper=paper,
         year=year,
         example=f"artifex.diffusion.examples:{file}",
-        modalities=("image", "tabular"),
+        modalities=("image",) if name in OF_PICTURES else ("image", "tabular"),
         capabilities=capabilities,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from artifex.core.plugins import ModelRecord, PluginInfo, TargetRecord, hookimpl
 
 PLUGIN = PluginInfo(api=(1, 0), summary="generative adversarial networks")
+OF_VECTORS_TOO = ("cgan", "dcgan", "lsgan", "wgan", "wgan_gp", "r3gan")  # by perceptrons
 
 
 def _record(
@@ -20,7 +21,7 @@ def _record(
         paper=paper,
         year=year,
         example=f"artifex.gan.examples:{name}",
-        modalities=("image",),
+        modalities=("image", "tabular") if name in OF_VECTORS_TOO else ("image",),
         capabilities=capabilities,
     )
 

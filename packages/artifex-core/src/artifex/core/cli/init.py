@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="a model; see artifex list-models")
-    parser.add_argument("--data", default="digits", help="a data set; see artifex list-datasets (digits)")
+    parser.add_argument("--data", help="a data set; see artifex list-datasets (digits, or two_moons)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", dest="settings",
         help="a value of the file, such as data.file=table.csv or trainer.steps=5000; may be repeated",
@@ -48,14 +49,16 @@ def run(argv: Sequence[str]) -> int:
     if out.exists():
         raise ConfigError(f"{out}: expected a new file, got one that exists. Choose another name with --out.")
     write_config(start(arguments.model, arguments.data, arguments.settings), out)
+    print(f"artifex: train it with: artifex train {out}", file=sys.stderr)
     print(out)
     return 0
 
 
-def start(model: str, data: str, settings: Sequence[str]) -> dict[str, Any]:
+def start(model: str, data: str | None = None, settings: Sequence[str] = ()) -> dict[str, Any]:
     """The tree of a run of this model on these data, with settings; the model has accepted the data."""
     record = model_record(model)
     require(record)
+    data = data or ("two_moons" if record.modalities == ("tabular",) else "digits")
     about_data = [setting for setting in settings if setting.startswith("data.")]
     described = apply_overrides({"data": data}, about_data)["data"]
     source = load_dataset(described)
