@@ -33,6 +33,7 @@ from artifex.core.prob import gaussian, noise
 from artifex.core.prob.gaussian import Gaussian
 from artifex.core.protocols import Batch, Losses
 from artifex.core.training.objective import Objective, StepContext, TrainingSpec, forward_outputs
+from artifex.core.training.rows import masked_mean
 from artifex.diffusion.autoencoder import Coder, CoderConfig, Latent
 from artifex.diffusion.blocks import Image
 from artifex.diffusion.discriminator import Discriminator, deceived, hinge, patches_of
@@ -115,8 +116,8 @@ class AutoencoderKL(GenerativeModel):
     ) -> AutoencoderLosses:
         """L, with G from `adversarial_start` on, or from the first step where no step is given (eq. 3)."""
         x, q = batch["x"], Gaussian(outputs["mean"], outputs["log_std"])
-        error = masked_mean(absolute(x, outputs["reconstruction"]), batch)
-        kl = masked_mean(gaussian.kl_to_standard_normal(q), batch)
+        error, rows = masked_mean(absolute(x, outputs["reconstruction"]), batch)
+        kl, _ = masked_mean(gaussian.kl_to_standard_normal(q), batch)
         adversarial, weight = self.adversarial(batch, outputs)
         return AutoencoderLosses(
             loss=error
@@ -125,7 +126,7 @@ class AutoencoderKL(GenerativeModel):
             reconstruction=error,
             kl=kl,
             adversarial=adversarial,
-            weight=row_count(batch),
+            weight=rows,
         )
 
     def generate(self, n_samples: int = 1, *, rngs: nnx.Rngs | None = None) -> Image:
@@ -152,10 +153,10 @@ class AutoencoderKL(GenerativeModel):
         judge = self.discriminator
 
         def error(picture: Image) -> Scalar:
-            return masked_mean(absolute(batch["x"], picture), batch)
+            return masked_mean(absolute(batch["x"], picture), batch)[0]
 
         def fooled(picture: Image) -> Scalar:
-            return masked_mean(deceived(judge(picture)), batch)
+            return masked_mean(deceived(judge(picture)), batch)[0]
 
         norms = [last_norm(self.coder.decoder.out, outputs["features"], term) for term in (error, fooled)]
         weight = jnp.clip(norms[0] / (norms[1] + 1e-4), 0, LARGEST_WEIGHT)  # eq. 3
@@ -182,8 +183,8 @@ def coder_loss(model: Any, batch: Batch, ctx: StepContext) -> Losses:
 def judge_loss(model: Any, batch: Batch, ctx: StepContext) -> Losses:
     """The hinge loss between pictures and their reconstructions."""
     fake = jax.lax.stop_gradient(forward_outputs(model, batch, ctx)["reconstruction"])
-    loss = masked_mean(hinge(model.discriminator(batch["x"]), model.discriminator(fake)), batch)
-    return {"loss": joined(ctx.step, model.config.adversarial_start) * loss, "weight": row_count(batch)}
+    loss, rows = masked_mean(hinge(model.discriminator(batch["x"]), model.discriminator(fake)), batch)
+    return {"loss": joined(ctx.step, model.config.adversarial_start) * loss, "weight": rows}
 
 
 def within(name: str) -> Any:
@@ -207,20 +208,6 @@ def last_norm(layer: nnx.Conv, h: Image, term: Callable[[Image], Scalar]) -> Sca
     state, h = jax.lax.stop_gradient((state, h))
     gradient = jax.grad(lambda state: term(nnx.merge(definition, state)(h)))(state)
     return jax.lax.stop_gradient(jnp.sqrt((gradient["kernel"][...] ** 2).sum()))
-
-
-def row_count(batch: Batch) -> Scalar:
-    """How many rows count."""
-    if "mask" not in batch:
-        return jnp.asarray(len(batch["x"]), jnp.float32)
-    return jnp.maximum((batch["mask"] > 0).sum(), 1).astype(jnp.float32)
-
-
-def masked_mean(values: Float[Array, " batch"], batch: Batch) -> Scalar:
-    """The mean over the rows that count; a row whose `mask` is 0 may hold anything."""
-    if "mask" not in batch:
-        return values.mean()
-    return jnp.where(batch["mask"] > 0, values, 0).sum() / row_count(batch).astype(values.dtype)
 
 
 def check_pictures(where: str, field_name: str, shape: tuple[int, ...], spec: DataSpec) -> None:
