@@ -73,7 +73,8 @@ class BaseConfig(Config):
 class ModelConfig(BaseConfig):
     """What a registered model is built from.
 
-    `training` says how its paper trains it, in the words of `TrainerConfig`; the rest is as the trainer has it.
+    `training` says how to train it, in the words of `TrainerConfig`: as its paper does, or as small networks bear it in
+    few steps; what it leaves out is as the trainer has it.
     """
 
     training: ClassVar[dict[str, Any]] = {}

@@ -30,7 +30,7 @@ examples:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Write a config with every field: the model's shaped by the data, the optimizer's as the paper has it."""
+    """Write a config with every field: the model's shaped by the data, the optimizer's as suits the model."""
     parser = argparse.ArgumentParser(
         "artifex init",
         description="Write a config file whose model fits the data.",
