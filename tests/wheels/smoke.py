@@ -99,11 +99,11 @@ def check_models(distribution: str) -> int:
 
 
 def check_import_time(short: str) -> None:
-    """Importing the face of a family costs little beyond flax, in CPU seconds, the least of three."""
+    """Importing the face of a family costs little beyond flax, in CPU seconds: the least of five, by turns."""
     face = importlib.import_module(f"artifex.{short}")
     name = next(name for name in dir(face) if name[0].isupper() and not name.endswith("Config"))
-    ours = min(cpu_seconds(f"from artifex.{short} import {name}") for _ in range(3))
-    flax = min(cpu_seconds("from flax import nnx; import optax") for _ in range(3))
+    imports = (f"from artifex.{short} import {name}", "from flax import nnx; import optax")
+    ours, flax = (min(seconds) for seconds in zip(*(map(cpu_seconds, imports) for _ in range(5)), strict=True))
     print(f"artifex-{short}: {name} imports in {ours:.2f} CPU s, flax and optax in {flax:.2f}")
     expect(f"an import within {IMPORT_RATIO} of flax", True, ours <= IMPORT_RATIO * flax or ours / flax)
 
