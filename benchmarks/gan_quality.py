@@ -19,7 +19,7 @@ import argparse
 import os
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from artifex.core.testing.paths import data_folder
 
 ADAM, WASSERSTEIN = {"betas": (0.5, 0.999)}, {"betas": (0.0, 0.9)}
 MODERN = {"betas": (0.0, 0.99), "schedule": "cosine", "final": 0.25}
+GAMMA = {"gamma": (1.0, 0.1)}
 MOST = 2000  # rows in precision and recall
 
 
@@ -51,6 +52,7 @@ class Recipe:
     optimizer: dict[str, Any]
     steps: int
     parts: int = 1  # of the batch: 64 rows for each critic step
+    fields: dict[str, Any] = field(default_factory=dict)  # of the model's config
 
 
 def digits_recipes() -> dict[str, Recipe]:
@@ -62,7 +64,7 @@ def digits_recipes() -> dict[str, Recipe]:
         "lsgan": plain,
         "wgan_gp": Recipe(networks, {**WASSERSTEIN, "learning_rate": 1e-4}, 2500, 5),
         "cgan": plain,
-        "r3gan": Recipe(networks, {**MODERN, "learning_rate": 2e-4}, 2500),
+        "r3gan": Recipe(networks, {**MODERN, "learning_rate": 1e-3}, 2500, fields=GAMMA),
     }
 
 
@@ -75,7 +77,7 @@ def mnist_recipes() -> dict[str, Recipe]:
         "lsgan": Recipe(networks, adam, 2000),
         "wgan_gp": Recipe(networks, {**WASSERSTEIN, "learning_rate": 1e-4}, 700, 5),
         "cgan": Recipe(networks, adam, 2000),
-        "r3gan": Recipe(networks, {**MODERN, "learning_rate": 2e-4}, 2000),
+        "r3gan": Recipe(networks, {**MODERN, "learning_rate": 1e-3}, 2000, fields=GAMMA),
     }
 
 
@@ -117,8 +119,8 @@ def flat(x: np.ndarray) -> np.ndarray:
 
 def train(name: str, recipe: Recipe, data: Source, seed: int) -> Any:
     """The averaged model after training."""
-    shape = data.spec.shape
-    model = create_model(name, rngs=nnx.Rngs(seed), shape=shape, range=(0.0, 1.0), z_dim=32, networks=recipe.networks)
+    fields = {"shape": data.spec.shape, "range": (0.0, 1.0), "z_dim": 32, "networks": recipe.networks}
+    model = create_model(name, rngs=nnx.Rngs(seed), **fields, **recipe.fields)
     config = TrainerConfig(
         steps=recipe.steps, batch_size=64 * recipe.parts, seed=seed, log_every=1000, steps_per_call=5,
         optimizer=OptimizerConfig(**recipe.optimizer), ema_decay=0.998,
