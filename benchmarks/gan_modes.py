@@ -5,7 +5,7 @@ The grid {-4, -2, 0, 2, 4}², deviation 0.05, scaled to unit size; 3 × 128 unit
 update. 10,000 samples of the averaged generator. A sample is good within 3 deviations of a mode; KL is reverse, over
 modes.
 
-    python benchmarks/gan_modes.py [wgan_gp] [r3gan] [--seeds 10] [--first 0] [--steps N]
+    python benchmarks/gan_modes.py [wgan_gp] [r3gan] [--seeds 10] [--first 0] [--steps N] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -24,7 +25,8 @@ from flax import nnx
 
 from artifex.core import OptimizerConfig, Trainer, TrainerConfig, create_model
 from artifex.core.data.toys import TOYS, grid_centres
-from artifex.gan.metrics import ModeCoverage, mode_coverage
+from artifex.core.evaluation.picture import png, scatter
+from artifex.gan.metrics import mode_coverage
 
 STD = 0.05
 SCALE = float(np.sqrt(grid_centres().var(0).mean() + STD**2))
@@ -37,8 +39,8 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[int, int], int, tuple[float, float
 PUBLISHED = "published (PacGAN, 10 runs; modes, share, KL): GAN 17.3 .948 .70; PacGAN4 24.8 .936 .04"
 
 
-def run(name: str, seed: int, steps: int) -> ModeCoverage:
-    """Coverage of the averaged generator after training with one seed."""
+def run(name: str, seed: int, steps: int) -> np.ndarray:
+    """Samples of the averaged generator after training with one seed."""
     fields, (parts, rows), _, betas = MODELS[name]
     x = TOYS["twenty_five_gaussians"].sample(100_000, seed) / np.float32(SCALE)
     optimizer = OptimizerConfig(learning_rate=1e-3, betas=betas, schedule="cosine")
@@ -48,8 +50,7 @@ def run(name: str, seed: int, steps: int) -> ModeCoverage:
     )  # fmt: skip
     trainer = Trainer(create_model(name, rngs=nnx.Rngs(seed), **fields), config)
     trainer.fit(x)
-    samples = np.asarray(trainer.model(ema=True).sample(10_000, rngs=nnx.Rngs(seed))) * SCALE
-    return mode_coverage(samples, grid_centres(), STD)
+    return np.asarray(trainer.model(ema=True).sample(10_000, rngs=nnx.Rngs(seed))) * SCALE
 
 
 def main() -> None:
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="seed, where a run is cut into parts")
     parser.add_argument("--steps", type=int, help="of both; by default each has its own")
+    parser.add_argument("--out", help="a folder for a picture of the samples of the first seed")
     options = parser.parse_args()
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for name in options.models:
@@ -66,13 +68,16 @@ def main() -> None:
         print(f"  {name}: {steps:,} steps")
         for seed in range(options.first, options.first + options.seeds):
             before = time.process_time()
-            found.append(run(name, seed, steps))
+            samples = run(name, seed, steps)
+            found.append(mode_coverage(samples, grid_centres(), STD))
             modes, share, kl = found[-1]
             print(
                 f"  {name:<8} seed {seed}: {modes:2d} of 25 modes, share {share:.3f}, KL {kl:.4f}, "
                 f"{time.process_time() - before:.0f} CPU s",
                 flush=True,
             )
+            if options.out and seed == options.first:
+                Path(options.out, f"modes_{name}.png").write_bytes(png(scatter(samples)))
         means = np.mean(found, 0)
         print(f"  {name:<8} mean:   {means[0]:.1f} modes, share {means[1]:.3f}, KL {means[2]:.4f}")
     print(PUBLISHED)
