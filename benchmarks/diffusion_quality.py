@@ -2,17 +2,16 @@
 
 digits   8 × 8 of scikit-learn, a perceptron, 4,000 steps of 128, averaged weights. FD[pixels] of 1,000 samples against
          all 1,797 digits, and how many of the samples the nearest digit puts into each class. Three seeds.
-networks the same of a transformer, DiT with classes, and of a perceptron on the codes of an autoencoder_kl, which is
-         trained first, whose reconstructions have an FD[pixels] of their own. A picture of each.
+networks the same of a transformer, DiT with classes, with estimates of x₀ clipped and, of the same weights, without;
+         and of a perceptron on the codes of an autoencoder_kl, which is trained first, whose reconstructions have an
+         FD[pixels] of their own. A picture of each.
 modes    25 Gaussians: modes that were found, and the share of samples within 3 deviations of one.
 density  eight Gaussians: log p of held-out points by the flow, against the truth with the noise that is left in.
 guidance digits with labels: for each scale, how often the three nearest real digits are of the label asked for,
          the deviation of a pixel within a class, and recall.
-mnist    28 × 28 of MNIST as 14 × 14 blocks of four, a U-Net, flow matching with labels, FD[mnist_classifier] of 1,000
-         samples against the test set: features of a perceptron that this script trains, named with its digest; how
-         often that classifier, and how often the three nearest training pictures, are of the label asked for.
 
-python benchmarks/diffusion_quality.py [digits] [networks] [modes] [density] [guidance] [mnist] [--steps N] [--seeds N]
+python benchmarks/diffusion_quality.py [digits] [networks] [modes] [density] [guidance]
+    [--steps N] [--seeds N] [--models NAME ...]
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 
 import jax
 import jax.numpy as jnp
-import mnist_classifier
 import numpy as np
 from flax import nnx
 from gan_quality import value
@@ -41,7 +39,6 @@ from artifex.core.evaluation.manifold import Recall
 from artifex.core.evaluation.picture import grid_png
 from artifex.core.leaves import flatten, merge
 from artifex.core.prob.divergence import frechet
-from artifex.core.testing.paths import data_folder
 from artifex.diffusion import (
     EDMConfig,
     LatentDiffusion,
@@ -50,14 +47,10 @@ from artifex.diffusion import (
     encode_all,
     measure_scale,
 )
-from artifex.diffusion.multistep import DPMSolver
 
 DIT_STEPS = 50  # of sampling
-MNIST_BATCH = 64
-MNIST_SCALES = (1.0, 2.0)  # of guidance
 # By itself, one step a call: in a scan the gradient of a convolution is slow on CPUs.
 CONVOLUTIONS = {"steps_per_call": 1}
-UNET = {"type": "unet", "shape": [14, 14, 4], "widths": [32, 64], "attention_at": [7], "n_classes": 10}
 NETWORK = {"shape": [8, 8, 1], "width": 256, "depth": 3}
 SCALES = (0.0, 1.0, 2.0, 4.0)  # of guidance
 PLANE = {"shape": [2], "width": 128, "depth": 3}
@@ -110,10 +103,15 @@ def class_counts(x: np.ndarray, real: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.bincount(y[squares.argmin(1)], minlength=10)
 
 
+def all_digits() -> dict[str, np.ndarray]:
+    """All 1,797 of them."""
+    parts = [rows(load_dataset("digits", split)) for split in ("train", "test")]
+    return {name: np.concatenate([part[name] for part in parts]) for name in ("x", "y")}
+
+
 def digits(steps: int, seeds: range) -> None:
     """FD[pixels] and classes on digits."""
-    data, test = (load_dataset("digits", split) for split in ("train", "test"))
-    real = {name: np.concatenate([rows(data)[name], rows(test)[name]]) for name in ("x", "y")}
+    data, real = load_dataset("digits", "train"), all_digits()
     half = np.random.default_rng(0).permutation(len(real["x"]))
     floor = fd_pixels(real["x"][half[:898]], real["x"][half[898:]])
     print(f"\ndigits: {steps} steps of 128, seeds {list(seeds)}; FD[pixels], half against half {floor:.2f}")
@@ -134,11 +132,30 @@ def digits(steps: int, seeds: range) -> None:
 
 def of_dit(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
     """Samples of a transformer with classes, a hundred of each."""
-    network = {"shape": [8, 8, 1], "patch": 2, "depth": 3, "width": 64, "n_heads": 4, "n_classes": 10}
-    fields = {"network": network, "data_range": [0.0, 1.0]}
+    network = {"shape": [8, 8, 1], "patch": 4, "depth": 3, "width": 128, "n_heads": 4, "n_classes": 10}
+    fields = {"network": network, "data_range": [0.0, 1.0], "clip_x0": True}
     model = trained("dit", fields, data, steps, seed)
-    x = model.sample(1000, rngs=nnx.Rngs(100 + seed), y=np.arange(1000) % 10, steps=DIT_STEPS, batch_size=250)
-    return np.asarray(x), f"of class, {DIT_STEPS} ancestral steps"
+    options = {"y": np.arange(1000) % 10, "steps": DIT_STEPS, "batch_size": 250}
+    x = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), **options))
+    found, least = noise_errors(model.diffusion, rows(data), 0.8)
+    model.diffusion.config = model.diffusion.config.replace(clip_x0=False)
+    free = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), **options))
+    return x, (f"of class, {DIT_STEPS} ancestral steps; without clipping {fd_pixels(free, all_digits()['x']):.2f}; "
+               f"error of ε at t = 0.8 {found:.5f}, least {least:.5f}")  # fmt: skip
+
+
+def noise_errors(model: Any, known: dict[str, np.ndarray], t: float) -> tuple[float, float]:
+    """Mean squares of the error of ε at time t: the network's, and that of the exact mean over the data of a class."""
+    x0, y, schedule = (2 * known["x"] - 1).reshape(len(known["x"]), -1), known["y"], model.config.schedule
+    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+    eps = np.random.default_rng(0).standard_normal(x0.shape).astype(np.float32)
+    xt = alpha * x0 + sigma * eps
+    said = model.mean_network(jnp.asarray(xt).reshape(known["x"].shape), schedule.condition(jnp.full(len(y), t)), y)
+    fit = (alpha * xt @ x0.T - 0.5 * alpha**2 * (x0**2).sum(1)) / sigma**2
+    weight = jax.nn.softmax(jnp.where(y[:, None] == y, fit, -jnp.inf), axis=1)
+    exact = (xt - alpha * np.asarray(weight) @ x0) / sigma
+    found, least = (float(((np.asarray(it).reshape(eps.shape) - eps) ** 2).mean()) for it in (said, exact))
+    return found, least
 
 
 def of_latent(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
@@ -162,17 +179,19 @@ def of_latent(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
     return np.clip((x + 1) / 2, 0, 1), f"reconstructions {fd_pixels((back + 1) / 2, held['x']):.2f}"
 
 
-def networks(steps: int, seeds: range) -> None:
+NETWORKS = {"dit": of_dit, "latent_diffusion": of_latent}
+
+
+def networks(steps: int, seeds: range, models: list[str]) -> None:
     """FD[pixels] and classes on digits, by a transformer and by codes."""
-    data, test = (load_dataset("digits", split) for split in ("train", "test"))
-    real = {name: np.concatenate([rows(data)[name], rows(test)[name]]) for name in ("x", "y")}
+    data, real = load_dataset("digits", "train"), all_digits()
     print(f"\ndigits by other networks: {steps // 2} steps of 128; latent_diffusion {steps // 4} of the autoencoder "
           f"and {steps} on its codes; seeds {list(seeds)}")  # fmt: skip
     print(f"  {'model':<17} seed  FD[pixels]  rarest class  CPU s")
-    for label, samples in (("dit", of_dit), ("latent_diffusion", of_latent)):
+    for label in models:
         for seed in seeds:
             before = time.process_time()
-            x, note = samples(data, steps // 2, seed)
+            x, note = NETWORKS[label](data, steps // 2, seed)
             if seed == 0:
                 Path(__file__).with_name(f"digits_{label}.png").write_bytes(grid_png(x[:60], columns=20))
             found = fd_pixels(x, real["x"]), class_counts(x, real["x"], real["y"]).min()
@@ -240,66 +259,18 @@ def guidance(steps: int, seeds: range) -> None:
             )
 
 
-def blocks(x: np.ndarray) -> np.ndarray:
-    """Pictures with each 2 × 2 block as the channels of one place."""
-    return x.reshape(-1, 14, 2, 14, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 14, 14, 4)
-
-
-def pictures(x: np.ndarray) -> np.ndarray:
-    """The inverse of `blocks`."""
-    return x.reshape(-1, 14, 14, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 28, 28, 1)
-
-
-def mnist(steps: int, seeds: range) -> None:
-    """FD[mnist_classifier] and agreement with the label of a conditional flow."""
-    if data_folder() is None:
-        print("\nMNIST: left out, no data folder (set ARTIFEX_DATA)")
-        return
-    known, real = (rows(load_dataset("mnist", split)) for split in ("train", "test"))
-    judge = mnist_classifier.train(known["x"], known["y"])
-    neighbours = KNeighborsClassifier(3).fit(known["x"][:10_000].reshape(10_000, -1), known["y"][:10_000])
-
-    def distance(x: np.ndarray) -> float:
-        return frechet(*moments(judge.extractor.features(x)), *moments(judge.extractor.features(real["x"])))
-
-    noise = np.random.default_rng(0).uniform(size=(1000, 28, 28, 1)).astype(np.float32)
-    right = (judge.labels(real["x"]) == real["y"]).mean()
-    print(f"\nMNIST: flow_matching, {steps} steps of {MNIST_BATCH}, seeds {list(seeds)}, 1,000 samples in 20 calls")
-    print(f"  FD[{judge.extractor.key}], against the test set: 1,000 of the training set "
-          f"{distance(known['x'][:1000]):.1f}, noise {distance(noise):.0f}; "
-          f"the classifier is right on {right:.3f} of the test set")  # fmt: skip
-    data, asked = ArraySource({"x": blocks(known["x"]), "y": known["y"]}), np.arange(1000) % 10
-    print("  seed scale     FD  classifier  neighbours  deviation  CPU s")
-    for seed in seeds:
-        before = time.process_time()
-        fields = {"network": UNET, "data_range": [0.0, 1.0], "label_dropout": 0.1}
-        model = trained("flow_matching", fields, data, steps, seed, batch_size=MNIST_BATCH, **CONVOLUTIONS)
-        for scale in MNIST_SCALES:
-            options = {"solver": DPMSolver(), "steps": 20, "batch_size": 100}
-            options |= {} if scale == 1 else {"guidance": scale}
-            x = pictures(np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), y=asked, **options)))
-            if seed == 0 and scale == MNIST_SCALES[-1]:
-                Path(__file__).with_name("mnist_flow_matching.png").write_bytes(grid_png(x[:40], columns=20))
-            told = judge.labels(x), neighbours.predict(x.reshape(1000, -1))
-            spread = np.mean([x[asked == k].std(0).mean() for k in range(10)])
-            cpu = time.process_time() - before
-            print(
-                f"  {seed:>4} {scale:>5} {distance(x):6.1f} {(told[0] == asked).mean():11.3f} "
-                f"{(told[1] == asked).mean():11.3f} {spread:10.3f} {cpu:6.0f}",
-                flush=True,
-            )
-
-
-PARTS = {part.__name__: part for part in (digits, networks, modes, density, guidance, mnist)}
+PARTS = {part.__name__: part for part in (digits, networks, modes, density, guidance)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(PARTS))
-    parser.add_argument("--steps", type=int, help="of training; 4,000, on MNIST 1,000")
+    parser.add_argument("--steps", type=int, default=4000, help="of training")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS), help="of networks")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"expected parts among {', '.join(PARTS)}, got {sorted(unknown)}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for name in (name for name in PARTS if name in arguments.parts):
-        PARTS[name](arguments.steps or (1000 if name == "mnist" else 4000), range(arguments.seeds))
+        chosen = {"models": arguments.models} if name == "networks" else {}
+        PARTS[name](arguments.steps, range(arguments.seeds), **chosen)

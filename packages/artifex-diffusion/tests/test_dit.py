@@ -66,6 +66,20 @@ def test_samples_move_with_the_class(model):
     assert np.abs(a - b).max() > 1e-3
 
 
+def test_estimates_of_x0_are_kept_in_range_where_that_is_asked_for(model):
+    _, arrays = flatten(model)
+    xt = jax.random.normal(jax.random.key(1), (4, 4, 4, 1))
+
+    def drawn(clip_x0):
+        again = create_model(CONFIG.replace(data_range=None, clip_x0=clip_x0), rngs=nnx.Rngs(0))
+        found = merge(flatten(again)[0], arrays).diffusion
+        return found.generate(4, y=jnp.zeros(4, jnp.int32), xt=xt, solver="ddim", steps=1, rngs=nnx.Rngs(0))
+
+    free, kept = drawn(False), drawn(True)  # one step returns the estimate itself
+    assert jnp.abs(free).max() > 1
+    np.testing.assert_array_equal(kept, jnp.clip(free, -1, 1))
+
+
 @pytest.mark.parametrize("y", [2, -1])
 def test_a_class_out_of_range_is_refused(model, y):
     with pytest.raises(ValueError, match=r"'y' in 0 … 1"):

@@ -4,7 +4,8 @@
     L = E ‖ε − ε_θ‖² + 0.001 L_vlb(v)                   y = "no class" for a share of the rows                    (2)
     ε_θ ← ε_θ(∅) + w (ε_θ(y) − ε_θ(∅))                   while sampling with guidance w                           (3)
 Everything but the network is `ddpm` with a learned variance and linear betas, which this model holds and asks. The
-paper trains on codes of an autoencoder: name this model as the `diffusion` of `latent_diffusion`.
+paper trains on codes of an autoencoder: name this model as the `diffusion` of `latent_diffusion`. On pictures set
+`clip_x0`: an error of ε becomes one of x₀ that is σ/α times as large, 157 at the first step of 1000.
 
 References:
     [1] Peebles & Xie, Scalable Diffusion Models with Transformers, 2023, arXiv:2212.09748
@@ -43,6 +44,7 @@ class DiTConfig(DenoisingConfig):
     label_dropout: float = 0.1  # share of training rows that go without their class
     data_range: DataRange = None  # of the data; None for codes, which have no range
     steps: int = 250  # of sampling
+    clip_x0: bool = False  # keep each estimate of x₀ within [−1, 1] while sampling: for pictures, not for codes
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,6 +74,7 @@ class DiTConfig(DenoisingConfig):
             data_range=self.data_range,
             levels=None,
             steps=self.steps,
+            clip_x0=self.clip_x0,
             dtype=self.dtype,
         )
 
