@@ -104,7 +104,8 @@ class DDPMConfig(DenoisingConfig):
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
         """Shape, range and levels of the data, and a network that suits them."""
-        return cls(network=network_for(spec), data_range=range_of(spec), levels=spec.levels)
+        limits = range_of(spec)
+        return cls(network=network_for(spec), data_range=limits, levels=spec.levels, clip_x0=limits is not None)
 
 
 class DDPMOutputs(DenoisingOutputs, total=False):

@@ -61,7 +61,7 @@ class DiTConfig(DenoisingConfig):
         """Shape, range and classes of the data; four blocks of width 128."""
         shaped: dict[str, Any] = {"shape": spec.shape, "patch": 2 if max(spec.shape[:2]) <= 16 else 4}
         network = TransformerConfig(**shaped, depth=4, width=128, n_heads=4, n_classes=spec.n_classes or 10)
-        return cls(network=network, data_range=range_of(spec))
+        return cls(network=network, data_range=range_of(spec), clip_x0=range_of(spec) is not None)
 
     def ddpm(self) -> DDPMConfig:
         """The same as a DDPM."""
