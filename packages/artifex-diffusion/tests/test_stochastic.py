@@ -106,6 +106,16 @@ def test_learned_variance_at_its_ends_is_a_fixed_one(share):
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_on_fewer_steps_a_learned_variance_lies_between_those_of_the_respaced_betas():
+    alpha_bar = np.cumprod(1 - np.linspace(0.01, 0.6, 20))[::-1][::4]  # of steps 20, 16, 12, 8 and 4
+    grid = Trailing()(Discrete(steps=20, beta_start=0.01, beta_end=0.6), 5)
+    row = LearnedAncestral(lambda xt, t: xt).coefficients(grid)
+    beta = 1 - alpha_bar[:-1] / alpha_bar[1:]
+    np.testing.assert_allclose(row.log_large[:-1], np.log(beta), rtol=1e-6)
+    small = beta * (1 - alpha_bar[1:]) / (1 - alpha_bar[:-1])
+    np.testing.assert_allclose(row.log_small[:-1], np.log(small), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "solver", [DDIMSolver(eta=1.0), PredictorCorrector(), DPMSolver(stochastic=True)], ids=lambda s: s.tag
 )
