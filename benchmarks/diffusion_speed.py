@@ -2,8 +2,7 @@
 
 The network has 1,112,801 parameters and sees 28 × 28 pictures. Both sides run in this process, turn about, on one
 thread; figures are CPU seconds, the least and the median of the rounds, because wall time on shared cores says little.
-The samples of both sides are compared first: only equal work is timed. The compiler's flags are printed; with
---xla_backend_optimization_level=1 among them it works half as long.
+The samples of both sides are compared first: only equal work is timed.
 
     python benchmarks/diffusion_speed.py [--rounds 5] [--steps 50] [--batch 16]
 """
