@@ -64,8 +64,8 @@ def test_a_new_network_gives_zeros():
 def test_hidden_units_keep_the_variance_of_their_inputs():
     made = MADE(10, 1, (2000,), activation="tanh", rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(0).standard_normal((500, 10)), jnp.float32)
-    h = np.asarray(made.layers[0](x, made.masks()[0]))
-    found = [h[:, hidden_degrees(2000, 10, context=False) == m].var() for m in (1, 5, 9)]
+    h = np.asarray(made.layers[0](x.T, made.masks()[0]))
+    found = [h[hidden_degrees(2000, 10, context=False) == m].var() for m in (1, 5, 9)]
     # Var = 1 by eq. 1 of init; 222 units a degree, so four standard errors of χ² with one degree of freedom are 0.38.
     np.testing.assert_allclose(found, 1.0, atol=0.4)
 
