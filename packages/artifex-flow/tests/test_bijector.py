@@ -52,6 +52,15 @@ def test_a_loop_over_stacked_layers_is_the_chain_of_them(x64, rows, lively):
             np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+def test_a_loop_that_makes_its_layers_again_has_the_gradient_of_the_chain(x64, rows, lively):
+    loop = lively(ScanChain(layer, 2, rngs=nnx.Rngs(0)), dtype="float64")
+    slopes = (
+        jax.jit(jax.grad(lambda x, c, part=part: sum(jnp.sin(a).sum() for a in part.forward(x, c))))(*rows)
+        for part in (loop, unrolled(loop))
+    )
+    np.testing.assert_allclose(*slopes, atol=1e-12)
+
+
 def test_a_chain_keeps_the_laws(x64, rows, lively, laws):
     errors = laws(lively(Chain(layer(nnx.Rngs(0)), Reverse(DIM)), dtype="float64"), *rows)
     assert max(errors.values()) < 1e-10, errors

@@ -14,6 +14,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ from artifex.core.leaves import assign, flatten, merge, select
 
 Data = Float[Array, "batch *event"]
 Context = Float[Array, "batch context"]
+BatchLast = Float[Array, "*event batch"]
 PerRow = Float[Array, " batch"]
 Fast = Literal["both", "forward", "inverse", "neither"]
 Event = tuple[int, ...]
@@ -136,6 +138,13 @@ class Chain(nnx.Module):
         return x
 
 
+# A gradient keeps the products of a layer and makes the rest of it again: what a loop keeps it also copies, which takes
+# longer than to make it.
+remade = functools.partial(
+    jax.checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+)
+
+
 class ScanChain(nnx.Module):
     """Equal maps one after another as one loop, so that compiling takes no longer for more of them (eq. 2).
 
@@ -154,25 +163,27 @@ class ScanChain(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base."""
-        layout, arrays = flatten(self.layers)
-
-        def layer(carry: tuple[Data, PerRow], arrays: dict[str, Array]) -> tuple[tuple[Data, PerRow], None]:
-            x, log_det = carry
-            z, step = merge(layout, arrays).forward(x, context)
-            return (z, log_det + step), None
-
-        return Mapped(*jax.lax.scan(layer, self._start(x), arrays)[0])
+        return self._through("forward", x, context)
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data."""
+        return self._through("inverse", z, context)
+
+    def _through(self, direction: Literal["forward", "inverse"], x: Data, context: Context | None) -> Mapped:
+        """The layers in this direction, one after another."""
         layout, arrays = flatten(self.layers)
 
-        def layer(carry: tuple[Data, PerRow], arrays: dict[str, Array]) -> tuple[tuple[Data, PerRow], None]:
-            z, log_det = carry
-            x, step = merge(layout, arrays).inverse(z, context)
-            return (x, log_det + step), None
+        @remade
+        def layer(carry: tuple[BatchLast, PerRow], arrays: dict[str, Array]) -> tuple[tuple[BatchLast, PerRow], None]:
+            x, log_det = carry
+            moved, step = getattr(merge(layout, arrays), direction)(jnp.moveaxis(x, -1, 0), context)
+            return (jnp.moveaxis(moved, 0, -1), log_det + step), None
 
-        return Mapped(*jax.lax.scan(layer, self._start(z), arrays, reverse=True)[0])
+        x, log_det = self._start(x)
+        # Carried as the networks of the layers use it, or each layer would turn it there and back.
+        start = (jnp.moveaxis(x, 0, -1), log_det)
+        (x, log_det), _ = jax.lax.scan(layer, start, arrays, reverse=direction == "inverse")
+        return Mapped(jnp.moveaxis(x, -1, 0), log_det)
 
     def initialise(self, x: Data, context: Context | None, weight: PerRow) -> Float[Array, "batch *mapped"]:
         """Set each layer from what the layers before it give."""

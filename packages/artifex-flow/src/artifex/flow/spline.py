@@ -113,15 +113,17 @@ class Spline:
 
     def _bin(self, at: Numbers, params: Params, side: int) -> Bin:
         """The bin whose width (side 0) or height (side 1) covers `at`."""
+        # Split, not sliced: the gradient of a slice is as large as all parameters.
+        sizes, slopes = jnp.split(params, [2 * self.bins])
         # Widths and heights together, and both slopes: half the operations to compile.
-        raw = params[: 2 * self.bins].reshape(2, self.bins, *at.shape)
+        raw = sizes.reshape(2, self.bins, *at.shape)
         masses = jnp.exp(raw - jax.lax.stop_gradient(raw.max(1, keepdims=True)))
         totals = masses.sum(1)
         index = self._index(at, *jax.lax.stop_gradient((masses[side], totals[side])))
         left, bottom = self._length(index, sum_below(index, masses) / totals) - self.bound
         width, height = self._length(1, pick(index, jnp.arange(self.bins), masses) / totals)
         knots = jnp.arange(0 if self.circular else 1, self.bins)  # the others have a slope of 1, a δ̂ of 0
-        ends = [pick(knot, knots, params[2 * self.bins :]) for knot in (index, (index + 1) % self.bins)]
+        ends = [pick(knot, knots, slopes) for knot in (index, (index + 1) % self.bins)]
         slope, next_slope = self._slope(jnp.stack(ends))
         return Bin(left, width, bottom, height, slope, next_slope)
 
