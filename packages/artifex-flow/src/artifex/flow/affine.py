@@ -21,10 +21,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.core.nn.init import ones
+from artifex.core.nn.init import constant
 from artifex.flow.spline import Moved, Numbers, Params
 
 STEEPEST = 5.0  # bound of |α|: a factor of 148 a layer
+REACH = 2.0  # r at the start: from 1, Adam is long in reaching the scales that the columns of a table need
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Bounded(nnx.Module):
 
     def __init__(self, dim: int, *, rngs: nnx.Rngs) -> None:
         self.n_params = 2
-        self.reach = nnx.Param(ones(rngs.params(), (dim, 1)))  # r
+        self.reach = nnx.Param(constant(REACH)(rngs.params(), (dim, 1)))  # r
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, s)."""
