@@ -1,18 +1,21 @@
 """Speed of the flows beside FlowJAX, zuko and nflows, interleaved in one run.
 
 Five layers, conditioners of two layers of 64, 8 bins on ±4, batches of 512, Adam; CPU milliseconds of one call, the
-best of ROUNDS, all systems in turn within a round. `first` is the CPU time of the first training step, compilation
-included. The architectures are those that all can build: permutations or reversals between layers, no LU maps, no
-splines on the numbers that pass through. Samples of the masked flows take sweeps here, one pass a number elsewhere.
+best of ROUNDS, of the first SAMPLE_ROUNDS for samples, all systems in turn within a round. `first` is the CPU time of
+the first training step, compilation included. The architectures are those that all can build: permutations or reversals
+between layers, no LU maps, no splines on the numbers that pass through. Samples of the masked flows take sweeps here,
+one pass a number elsewhere. `products` is what a training step of a masked flow takes for its dense matrix products
+alone, in JAX, forward and backward: the floor of whoever computes them so.
 
-    python benchmarks/flow_speed.py [coupling] [affine] [spline] [depth]
+    python benchmarks/flow_speed.py [coupling] [affine] [spline] [depth] [--dims D ...]
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import importlib.util
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,10 +34,13 @@ from flax import nnx
 from artifex.core import create_model
 from artifex.core.leaves import flatten, merge, select
 
-DIMS, BATCH, ROUNDS = (10, 63), 512, 30
+DIMS, BATCH = (10, 63), 512
+ROUNDS, SAMPLE_ROUNDS = 30, 6  # a round of samples at 63 dimensions takes the others 13 seconds
 LAYERS, WIDTH, BINS, BOUND = 5, 64, 8, 4.0
 DEPTHS = (4, 16)
 PEERS = ("flowjax", "zuko", "nflows")
+MASKED = {"affine": 2, "spline": 3 * BINS - 1}  # parameters of one number's map
+PARTS = ("coupling", "affine", "spline", "depth")
 
 
 class System(NamedTuple):
@@ -204,15 +210,37 @@ def table(kind: str, dim: int, names: list[str]) -> None:
     for system in systems.values():
         for call in system:
             call()
-    for _ in range(ROUNDS):
+    for i in range(ROUNDS):
         for name, system in systems.items():
-            best[name] = np.minimum(best[name], [cpu_ms(call) for call in system])
-    print(f"\n{kind}, d = {dim}, batch {BATCH}, {LAYERS} layers: best of {ROUNDS}, CPU ms; in brackets times ours")
+            timed = system if i < SAMPLE_ROUNDS else system[:2]
+            best[name][: len(timed)] = np.minimum(best[name][: len(timed)], [cpu_ms(call) for call in timed])
+    rounds = f"best of {ROUNDS}, samples of {SAMPLE_ROUNDS}"
+    print(f"\n{kind}, d = {dim}, batch {BATCH}, {LAYERS} layers: {rounds}, CPU ms; in brackets times ours")
     print(f"  {'':<10} {'train':>16} {'log_prob':>16} {'sample':>16} {'first s':>14}")
     ours = [*best["artifex"], first["artifex"]]
     for name in names:
         cells = [f"{v:8.2f} ({v / o:4.1f})" for v, o in zip([*best[name], first[name]], ours, strict=True)]
         print(f"  {name:<10} {' '.join(f'{cell:>16}' for cell in cells)}", flush=True)
+    if kind in MASKED:
+        alone = products(MASKED[kind], dim)
+        alone()
+        least = min(cpu_ms(alone) for _ in range(ROUNDS))
+        print(f"  {'products':<10} {f'{least:8.2f} ({least / ours[0]:4.1f})':>16}", flush=True)
+
+
+def products(n_params: int, dim: int) -> Callable[[], Any]:
+    """The matrix products of the networks of a masked flow and their gradients, the batch last."""
+    rng = np.random.default_rng(0)
+    widths = (dim, WIDTH, WIDTH, n_params * dim)
+    kernels = [jnp.asarray(rng.standard_normal(s), jnp.float32) for s in zip(widths[1:], widths[:-1], strict=True)]
+    x, above = (jnp.asarray(rng.standard_normal((width, BATCH)), jnp.float32) for width in (dim, widths[-1]))
+
+    @jax.jit
+    def run(kernels, x):
+        value, back = jax.vjp(lambda *inputs: functools.reduce(lambda h, kernel: kernel @ h, *inputs), kernels, x)
+        return value, back(above)
+
+    return lambda: jax.block_until_ready([run(kernels, x) for _ in range(LAYERS)])
 
 
 def depth(names: list[str]) -> None:
@@ -223,12 +251,21 @@ def depth(names: list[str]) -> None:
         print(f"  {name:<10} {' '.join(f'{s:8.2f}' for s in seconds)}", flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the tables that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--dims", nargs="+", type=int, default=DIMS)
+    options = parser.parse_args()
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     found = ["artifex", *(name for name in PEERS if importlib.util.find_spec(name))]
-    for part in sys.argv[1:] or ("coupling", "affine", "spline", "depth"):
+    for part in options.parts or PARTS:
         if part == "depth":
             depth(found)
         else:
-            for size in DIMS:
-                table(part, size, found)
+            for dim in options.dims:
+                table(part, dim, found)
+
+
+if __name__ == "__main__":
+    main()
