@@ -9,7 +9,9 @@ summary   medians over seeds and the picture, of the lines that the other parts 
 
 The budget is a minute or two of one core for each model, and is printed: perceptrons for ddpm, edm and flow_matching, a
 transformer of 7 × 7 patches for dit, and for latent_diffusion a perceptron on the codes of an autoencoder_kl, which
-sees 4 × 4 blocks of pixels as channels. The features are those of the perceptron that mnist_classifier.py trains.
+sees 4 × 4 blocks of pixels as channels. 256 units cannot give back the noise of 784 pixels, so what ddpm says about ε
+is of no use at this size; ddpm_x0 is the same with a network that predicts x₀. The features are those of the perceptron
+that mnist_classifier.py trains.
 
     python benchmarks/diffusion_mnist.py distance [--models NAME ...] [--seeds N ...]
     python benchmarks/diffusion_mnist.py guidance [--seeds N ...]
@@ -54,6 +56,7 @@ from artifex.diffusion import (
 )
 from artifex.diffusion.multistep import DPMSolver
 from artifex.diffusion.solver import DDIMSolver, Heun
+from artifex.diffusion.weighting import PlainWeight
 
 SAMPLES = 250  # of a distance, and of one call
 SOLVERS: dict[str, tuple[Any, int]] = {  # solver, evaluations a step
@@ -123,6 +126,9 @@ def of_codes(data: Source, seed: int) -> Trained:
 
 MODELS: dict[str, Callable[[Source, int], Trained]] = {
     "ddpm": lambda data, seed: of_pixels("ddpm", data, seed, variance="fixed_small", clip_x0=True),
+    "ddpm_x0": lambda data, seed: of_pixels(
+        "ddpm", data, seed, variance="fixed_small", prediction="x0", weight=PlainWeight(of="x0")
+    ),
     "edm": lambda data, seed: of_pixels("edm", data, seed),
     "flow_matching": lambda data, seed: of_pixels("flow_matching", data, seed),
     "dit": lambda data, seed: of_pixels("dit", data, seed, network=TRANSFORMER, clip_x0=True),

@@ -82,9 +82,9 @@ class R3GANConfig(GANConfig):
 
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
-        """Shape and range of the data; stages of 64 channels down to sides of 4 to 7, or perceptrons."""
+        """Shape and range of the data; stages of 32 channels down to sides of 4 to 7, or perceptrons."""
         stages = halvings(min(spec.shape[:2])) + 1
-        networks = ResidualNetworks(widths=(64,) * stages) if suits(spec.shape) else MLPNetworks()
+        networks = ResidualNetworks(widths=(32,) * stages) if suits(spec.shape) else MLPNetworks()
         return cls.fitting(spec, networks=networks)
 
 
