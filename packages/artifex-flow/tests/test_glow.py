@@ -83,6 +83,7 @@ def normed(bijector, x: jax.Array) -> list[np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 def test_prepare_gives_every_actnorm_mean_zero_and_variance_one_once():
     model = Glow(CONFIG, rngs=nnx.Rngs(0))
     x = levels(64).astype(jnp.float32)
