@@ -148,9 +148,9 @@ REFUSED = {
     "side": (
         "dcgan",
         {"shape": (9, 9, 1)},
-        "halve down to 4, 5, 6 or 7, got .9, 9, 1.. The nearest such sides are 8 and 10",
+        "halve equally often, down to 4, 5, 6 or 7, got .9, 9, 1.. The nearest squares have sides 8 and 10",
     ),
-    "wide": ("dcgan", {"shape": (64, 8, 1)}, "halve down to 4, 5, 6 or 7, got"),
+    "wide": ("dcgan", {"shape": (64, 8, 1)}, "halve equally often, down to 4, 5, 6 or 7, got"),
     "stages": (
         "r3gan",
         {"shape": (30, 32, 3)},

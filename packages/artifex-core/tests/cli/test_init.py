@@ -10,6 +10,7 @@ import pytest
 from artifex.core.cli.init import start
 from artifex.core.cli.main import main
 from artifex.core.config_text import read_config, write_config
+from artifex.core.data.spec import DataSpec
 from artifex.core.registry import list_models, load_target
 from artifex.core.training.config import TrainerConfig
 from artifex.core.training.run_config import read_run
@@ -51,6 +52,15 @@ def test_a_model_of_pictures_and_vectors_takes_both(name, vectors):
     assert start(name, "npz", [f"data.file={vectors}"])["model"]["type"] == name
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (24, 20, 1)])
+@pytest.mark.parametrize("name", [n for n in MODELS if "image" in RECORDS[n].modalities and "stylegan3" not in n])
+def test_pictures_of_many_sides_have_a_config(name, shape):
+    """StyleGAN3 takes powers of two alone, and its config says so."""
+    spec = DataSpec(shape=shape, low=0.0, high=1.0, levels=256, kind="image", n_classes=10, condition_shape=shape)
+    config = load_target(RECORDS[name].config).for_data(spec, 1000)
+    assert type(config).from_dict(config.to_dict()) == config
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_written_trains(name, vectors, tmp_path):
@@ -78,7 +88,9 @@ def test_the_file_holds_every_field_and_the_settings(tmp_path, capsys):
 
 def test_a_batch_is_no_larger_than_the_data(tmp_path):
     np.savez(tmp_path / "few.npz", x=np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32))
-    assert start("vae", "npz", [f"data.file={tmp_path / 'few.npz'}"])["trainer"]["batch_size"] == 16
+    few = [f"data.file={tmp_path / 'few.npz'}"]
+    assert start("vae", "npz", few)["trainer"]["batch_size"] == 16
+    assert start("wgan", "npz", few)["trainer"]["batch_size"] == 10  # five critic updates still divide it
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,7 @@ def test_a_batch_is_no_larger_than_the_data(tmp_path):
         (["vae", "--set", "model.latent_dims=8"], "did you mean 'latent_dim'"),
         (["vq_vae", "--data", "two_moons"], "expected 3 values, got 1"),
         (["stable_diffusion"], "load_stable_diffusion(folder)"),
-        (["maf", "--data", "digits"], "Flatten them (flat: true), or take a recipe for pictures"),
+        (["maf", "--data", "digits"], "Flatten it (flat: true), or take a recipe for pictures"),
         (["cgan", "--data", "two_moons"], "Choose data with labels, or a model without condition"),
         (["vae", "--set", "model.decoder.output_dim=[4, 4, 1]"], "expected data of shape (4, 4, 1), got (8, 8, 1)"),
     ],

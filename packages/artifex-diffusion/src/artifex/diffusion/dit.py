@@ -59,7 +59,9 @@ class DiTConfig(DenoisingConfig):
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
         """Shape, range and classes of the data; four blocks of width 128."""
-        shaped: dict[str, Any] = {"shape": spec.shape, "patch": 2 if max(spec.shape[:2]) <= 16 else 4}
+        sides = spec.shape[:2]
+        patch = next(p for p in (4, 2, 1) if all(side % p == 0 and side > p for side in sides) or p == 1)
+        shaped: dict[str, Any] = {"shape": spec.shape, "patch": patch}
         network = TransformerConfig(**shaped, depth=4, width=128, n_heads=4, n_classes=spec.n_classes or 10)
         return cls(network=network, data_range=range_of(spec), clip_x0=range_of(spec) is not None)
 

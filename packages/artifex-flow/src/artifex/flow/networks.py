@@ -3,8 +3,8 @@
     h_0 = W_0 [x, c] + b_0,    h_l = h_{l−1} + W₂ a(W₁ a(h_{l−1}))    residual [1]                              (1)
     h_l = a(W_l h_{l−1} + b_l)                                        perceptron                                 (2)
     params[p, i, row] = (W h_L + b)[p D + i]                                                                     (3)
-The batch comes last in every layer: the elementwise maps behind (3) run along whole batches, and a CPU is three times
-as long at the gradient of a product that also transposes. The last layer starts at zero, which puts a map where
+The batch comes last in every layer: the elementwise maps behind (3) run along whole batches, and a CPU is slower
+at the gradient of a product that also transposes. The last layer starts at zero, which puts a map where
 parameters of zero put it, or near zero: behind a norm that gives mean 0 and variance 1 the gradients of shifts of zero
 would be mere rounding, which Adam blows up to whole steps.
 

@@ -18,8 +18,8 @@ Bounds = tuple[float, float]
 def check_shape(where: str, event: tuple[int, ...], spec: DataSpec) -> None:
     """Refuse data of another shape."""
     if spec.shape != event:
-        pictures = len(spec.shape) > len(event)
-        way_out = "Flatten them (flat: true), or take a recipe for pictures" if pictures else "Set the model's to it"
+        flat = len(event) < len(spec.shape)
+        way_out = "Flatten it (flat: true), or take a recipe for pictures" if flat else "Set the config's shape to it"
         raise ValueError(f"{where}: expected data of shape {event}, got {spec.shape}. {way_out}.")
 
 

@@ -80,8 +80,8 @@ def check_sides(where: str, shape: Event) -> int:
         unit = 2 ** max(halvings(side), 1)
         near = [max(2 * SMALLEST, f(side / unit) * unit) for f in (math.floor, math.ceil)]
         raise ValueError(
-            f"{where}: expected 'shape' (height, width, channels) with sides that halve down to 4, 5, 6 or 7, "
-            f"got {shape}. The nearest such sides are {near[0]} and {near[1]}."
+            f"{where}: expected 'shape' (height, width, channels) with sides that halve equally often, down to 4, 5, 6 "
+            f"or 7, got {shape}. The nearest squares have sides {near[0]} and {near[1]}."
         )
     return halvings(min(shape[:2]))
 

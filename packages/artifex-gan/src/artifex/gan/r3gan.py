@@ -83,9 +83,10 @@ class R3GANConfig(GANConfig):
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
         """Shape and range of the data; stages of 32 channels down to sides of 4 to 7, or perceptrons."""
+        if not suits(spec.shape):
+            return cls.fitting(spec, networks=MLPNetworks())
         stages = halvings(min(spec.shape[:2])) + 1
-        networks = ResidualNetworks(widths=(32,) * stages) if suits(spec.shape) else MLPNetworks()
-        return cls.fitting(spec, networks=networks)
+        return cls.fitting(spec, networks=ResidualNetworks(widths=(32,) * stages))
 
 
 class GroupedConv(nnx.Module):

@@ -66,7 +66,7 @@ class VQVAEConfig(ModelConfig):
 
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
-        """As many two at most, as the sides of the data allow."""
+        """As many halvings, two at most, as the sides of the data allow."""
         layers = min(len(cls.channels), max(1, halvings(spec.shape)))
         return cls(output_dim=cast(tuple[int, int, int], spec.shape), channels=cls.channels[:layers])
 

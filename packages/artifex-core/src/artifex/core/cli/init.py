@@ -11,6 +11,7 @@ from typing import Any
 from flax import nnx
 
 from artifex.core.cli.run_files import build
+from artifex.core.config import ModelConfig
 from artifex.core.config_text import write_config
 from artifex.core.data.load import load_dataset
 from artifex.core.data.source import Source
@@ -59,15 +60,22 @@ def start(model: str, data: str | None = None, settings: Sequence[str] = ()) -> 
     record = model_record(model)
     require(record)
     data = data or ("two_moons" if record.modalities == ("tabular",) else "digits")
-    about_data = [setting for setting in settings if setting.startswith("data.")]
+    about_data = [setting for setting in settings if setting.partition("=")[0].split(".")[0].strip() == "data"]
     described = apply_overrides({"data": data}, about_data)["data"]
     source = load_dataset(described)
     config = load_target(record.config).for_data(source.spec, len(source))
-    trainer = TrainerConfig.from_dict(config.training)
-    run = RunConfig(config, trainer.replace(batch_size=min(trainer.batch_size, len(source))), described)
+    run = RunConfig(config, trainer_for(config, len(source)), described)
     tree = apply_overrides(write_run(run), [setting for setting in settings if setting not in about_data])
     check(read_run(tree), source)
     return tree
+
+
+def trainer_for(config: ModelConfig, n: int) -> TrainerConfig:
+    """What the model asks for, with batches halved, which keeps what divides them, until the data fill one."""
+    trainer = TrainerConfig.from_dict(config.training)
+    while trainer.batch_size > n:
+        trainer = trainer.replace(batch_size=trainer.batch_size // 2)
+    return trainer
 
 
 def check(run: RunConfig, source: Source) -> None:

@@ -5,7 +5,7 @@
 so that θᵢ is a function of c and x₁ … xᵢ₋₁, and of all of them where a layer is at least D − 1 units wide. With a
 context some units have degree 0 and see nothing else, or θ₁ could not depend on it but linearly. Each output has
 `n_params` numbers, laid out [param, event, batch]: what follows runs along whole batches. The batch is last in every
-layer, because a CPU is three times as long at the gradient of a product that also transposes.
+layer, because a CPU is slower at the gradient of a product that also transposes.
 
 References:
     [1] Germain et al., MADE: Masked Autoencoder for Distribution Estimation, 2015, arXiv:1502.03509
