@@ -28,17 +28,17 @@ def test_slope_and_inverse_are_those_of_the_map(x64, name):
 def test_values_are_those_of_the_papers():
     params = jnp.asarray([[[0.5]], [[0.3]]])
     x = jnp.asarray([[2.0]])
-    alpha = 5 * np.tanh(0.06)
+    alpha = 0.3 / 1.1
     sigma = 1 / (1 + np.exp(-2 - alpha))
     np.testing.assert_allclose(MAPS["exponential"].forward(x, params).value, (2 - 0.5) * np.exp(-alpha), rtol=1e-6)
     np.testing.assert_allclose(MAPS["gate"].forward(x, params).value, sigma * 2 + (1 - sigma) * 0.5, rtol=1e-6)
     np.testing.assert_allclose(MAPS["bounded"].forward(x, params).value, 2 * np.exp(2 * np.tanh(0.3)) + 0.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "bound"), [("exponential", 5.0), ("bounded", 2.0)])
+@pytest.mark.parametrize(("name", "bound"), [("exponential", 3.0), ("bounded", 2.0)])
 def test_the_log_scale_stays_in_bounds(name, bound):
     params = jnp.asarray([[[0.0, 0.0]], [[-1e4, 1e4]]])
     for direction in ("forward", "inverse"):
         z, log_slope = getattr(MAPS[name], direction)(jnp.ones((1, 2)), params)
-        np.testing.assert_allclose(jnp.abs(log_slope), bound, rtol=1e-6)
+        np.testing.assert_allclose(jnp.abs(log_slope), bound, rtol=1e-3)
         assert float(z.max()) < np.exp(bound) * 1.001

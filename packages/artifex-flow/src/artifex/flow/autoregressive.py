@@ -49,7 +49,9 @@ class Autoregressive(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
-        z, log_slope = self.scalar.forward(x.T, as_precise(self.made(x, context), x.T))  # eq. 1
+        columns = x.T  # once: gradients of two transposes would be added up as rows
+        params = as_precise(self.made(columns.T, context), columns)
+        z, log_slope = self.scalar.forward(columns, params)  # eq. 1
         return Mapped(z.T, log_slope.sum(0))
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:

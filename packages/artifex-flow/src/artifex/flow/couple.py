@@ -46,17 +46,17 @@ class Coupling(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
-        a, b = jnp.split(x, [self.split], axis=-1)
-        moved, log_slope = self.scalar.forward(b.T, as_precise(self.conditioner(a, context), b.T))  # eq. 1
-        z, log_det = Mapped(a, jnp.zeros(len(x), x.dtype)) if self.own is None else self.own.forward(a)
-        return Mapped(jnp.concatenate([z, moved.T], -1), log_det + log_slope.sum(0))  # eq. 2
+        a, b = jnp.split(x.T, [self.split])
+        moved, log_slope = self.scalar.forward(b, as_precise(self.conditioner(a.T, context), b))  # eq. 1
+        z, log_det = Mapped(a.T, jnp.zeros(len(x), x.dtype)) if self.own is None else self.own.forward(a.T)
+        return Mapped(jnp.concatenate([z.T, moved]).T, log_det + log_slope.sum(0))  # eq. 2
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data (eq. 3)."""
-        a, b = jnp.split(z, [self.split], axis=-1)
-        x, log_det = Mapped(a, jnp.zeros(len(z), z.dtype)) if self.own is None else self.own.inverse(a)
-        moved, log_slope = self.scalar.inverse(b.T, as_precise(self.conditioner(x, context), b.T))  # eq. 3
-        return Mapped(jnp.concatenate([x, moved.T], -1), log_det + log_slope.sum(0))
+        a, b = jnp.split(z.T, [self.split])
+        x, log_det = Mapped(a.T, jnp.zeros(len(z), z.dtype)) if self.own is None else self.own.inverse(a.T)
+        moved, log_slope = self.scalar.inverse(b, as_precise(self.conditioner(x, context), b))  # eq. 3
+        return Mapped(jnp.concatenate([x.T, moved]).T, log_det + log_slope.sum(0))
 
 
 class Pointwise(nnx.Module):
@@ -91,11 +91,11 @@ class Swap(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base: (x_b, x_a)."""
-        return Mapped(jnp.roll(x, -passing(x.shape[-1]), axis=-1), jnp.zeros(len(x), x.dtype))
+        return Mapped(jnp.roll(x.T, -passing(x.shape[-1]), axis=0).T, jnp.zeros(len(x), x.dtype))
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data."""
-        return Mapped(jnp.roll(z, passing(z.shape[-1]), axis=-1), jnp.zeros(len(z), z.dtype))
+        return Mapped(jnp.roll(z.T, passing(z.shape[-1]), axis=0).T, jnp.zeros(len(z), z.dtype))
 
 
 def passing(dim: int) -> int:

@@ -44,7 +44,7 @@ class Reverse(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 1)."""
-        return Mapped(x[:, ::-1], jnp.zeros(len(x), x.dtype))
+        return Mapped(x.T[::-1].T, jnp.zeros(len(x), x.dtype))
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data."""
@@ -63,11 +63,11 @@ class Permute(nnx.Module):
 
     def forward(self, x: Data, context: Context | None = None) -> Mapped:
         """Data to base (eq. 2)."""
-        return Mapped(x[:, self.order[...]], jnp.zeros(len(x), x.dtype))
+        return Mapped(x.T[self.order[...]].T, jnp.zeros(len(x), x.dtype))
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data."""
-        return Mapped(z[:, jnp.argsort(self.order[...])], jnp.zeros(len(z), z.dtype))
+        return Mapped(z.T[jnp.argsort(self.order[...])].T, jnp.zeros(len(z), z.dtype))
 
 
 class LULinear(nnx.Module):
@@ -84,7 +84,7 @@ class LULinear(nnx.Module):
         """Data to base (eq. 3)."""
         dtype = self.dtype or jnp.result_type(x, self.bias[...])
         matrix = self.lower().astype(dtype) @ self.upper().astype(dtype)
-        return Mapped(x.astype(dtype) @ matrix.T + self.bias[...], self._log_det(x))  # eq. 3
+        return Mapped((matrix @ x.T.astype(dtype)).T + self.bias[...], self._log_det(x))  # eq. 3
 
     def inverse(self, z: Data, context: Context | None = None) -> Mapped:
         """Base to data, by two triangular systems."""

@@ -23,6 +23,7 @@ References:
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -30,6 +31,8 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
+
+from artifex.flow.bijector import kept
 
 Numbers = Float[Array, "*shape"]
 Params = Float[Array, "param *shape"]
@@ -115,30 +118,31 @@ class Spline:
         """The bin whose width (side 0) or height (side 1) covers `at`."""
         # Split, not sliced: the gradient of a slice is as large as all parameters.
         sizes, slopes = jnp.split(params, [2 * self.bins])
-        # Widths and heights together, and both slopes: half the operations to compile.
-        raw = sizes.reshape(2, self.bins, *at.shape)
+        raw = sizes.reshape(2, self.bins, *at.shape)  # widths and heights together: half the operations to compile
         masses = jnp.exp(raw - jax.lax.stop_gradient(raw.max(1, keepdims=True)))
         totals = masses.sum(1)
-        index = self._index(at, *jax.lax.stop_gradient((masses[side], totals[side])))
-        left, bottom = self._length(index, sum_below(index, masses) / totals) - self.bound
-        width, height = self._length(1, pick(index, jnp.arange(self.bins), masses) / totals)
+        index = kept(self._index(at, *jax.lax.stop_gradient((masses[side], totals[side]))))
+        # Taken apart at once: what is computed of two rows that stand in one array is not put into vectors.
+        left, bottom = (self._length(index, share) - self.bound for share in kept(sum_below(index, masses)) / totals)
+        bins = jnp.arange(self.bins)
+        width, height = (self._length(1, share) for share in kept(pick(index, bins, masses)) / totals)
         knots = jnp.arange(0 if self.circular else 1, self.bins)  # the others have a slope of 1, a δ̂ of 0
-        ends = [pick(knot, knots, slopes) for knot in (index, (index + 1) % self.bins)]
-        slope, next_slope = self._slope(jnp.stack(ends))
+        ends = (index, (index + 1) % self.bins)
+        slope, next_slope = (self._slope(kept(pick(knot, knots, slopes))) for knot in ends)
         return Bin(left, width, bottom, height, slope, next_slope)
 
     def _index(self, at: Numbers, masses: Float[Array, "bin *shape"], total: Numbers) -> Index:
         """k, the number of bins that end at or before `at`."""
-        n = self.bins - 1
-        # A product with a triangle of ones, because XLA's cumulative sum is slower on a CPU.
-        shares = jnp.tensordot(jnp.tri(n, dtype=at.dtype), masses[:-1], 1, precision="highest") / total
-        return (at + self.bound >= self._length(column(jnp.arange(1, n + 1), at), shares)).sum(0)
+        # Sum by sum, because XLA's cumulative sum is slower on a CPU; times the total, to divide once less.
+        below = jnp.stack([*itertools.accumulate(masses[:-1], initial=jnp.zeros_like(total))])
+        starts = self._length(column(jnp.arange(self.bins), at) * total, below)
+        return ((at + self.bound) * total >= starts).sum(0) - 1
 
-    def _length(self, n_bins: Int[Array, "..."] | int, share: Float[Array, "..."]) -> Float[Array, "..."]:
+    def _length(self, n_bins: Shaped[Array, "..."] | int, share: Float[Array, "..."]) -> Float[Array, "..."]:
         """The widths of n bins, whose softmax ŵ add up to a share (eq. 1)."""
         return 2 * self.bound * (self.minimum * n_bins + (1 - self.minimum * self.bins) * share)  # eq. 1
 
-    def _slope(self, raw: Float[Array, "2 *shape"]) -> Float[Array, "2 *shape"]:
+    def _slope(self, raw: Numbers) -> Numbers:
         """δ, at least `minimum`."""
         return self.minimum + jax.nn.softplus(raw + math.log(math.expm1(1 - self.minimum)))  # eq. 2
 
