@@ -3,9 +3,9 @@
 Five layers, conditioners of two layers of 64, 8 bins on ±4, batches of 512, Adam; CPU milliseconds of one call, the
 best of ROUNDS, of the first SAMPLE_ROUNDS for samples, all systems in turn within a round. `first` is the CPU time of
 the first training step, compilation included. The architectures are those that all can build: permutations or reversals
-between layers, no LU maps, no splines on the numbers that pass through. Samples of the masked flows take sweeps here,
-one pass a number elsewhere. `products` is what a training step of a masked flow takes for its dense matrix products
-alone, in JAX, forward and backward: the floor of whoever computes them so.
+between layers, no LU maps, no splines on the numbers that pass through. All update parameters in place. Samples of
+masked flows take sweeps here, one pass a number elsewhere. `products` is what a training step of a masked flow takes
+for its dense matrix products alone, in JAX, forward and backward: the floor of whoever computes them so.
 
     python benchmarks/flow_speed.py [coupling] [affine] [spline] [depth] [--dims D ...]
 """
@@ -78,15 +78,15 @@ def artifex(kind: str, dim: int, layers: int) -> System:
     def loss(params):
         return -merge(layout, params | rest).log_prob(x).mean()
 
-    @jax.jit
     def train(params, state):
         value, grads = jax.value_and_grad(loss)(params)
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
+    train = jax.jit(train, donate_argnums=(0, 1))
     log_prob = jax.jit(lambda params: merge(layout, params | rest).log_prob(x))
     sample = jax.jit(lambda params: merge(layout, params | rest).generate(BATCH, rngs=nnx.Rngs(0)))
-    return ready(lambda: train(params, state), lambda: log_prob(params), lambda: sample(params))
+    return ready(training(train, params, state), lambda: log_prob(params), lambda: sample(params))
 
 
 def flowjax(kind: str, dim: int, layers: int) -> System:
@@ -116,7 +116,7 @@ def flowjax(kind: str, dim: int, layers: int) -> System:
     def whole(params):
         return paramax.unwrap(eqx.combine(params, static))
 
-    @eqx.filter_jit
+    @eqx.filter_jit(donate="all")
     def train(params, state):
         value, grads = eqx.filter_value_and_grad(lambda p: -whole(p).log_prob(x).mean())(params)
         updates, state = optimizer.update(grads, state, params)
@@ -124,7 +124,19 @@ def flowjax(kind: str, dim: int, layers: int) -> System:
 
     log_prob = eqx.filter_jit(lambda params: whole(params).log_prob(x))
     sample = eqx.filter_jit(lambda params: whole(params).sample(jax.random.key(0), (BATCH,)))
-    return ready(lambda: train(params, state), lambda: log_prob(params), lambda: sample(params))
+    return ready(training(train, params, state), lambda: log_prob(params), lambda: sample(params))
+
+
+def training(train: Callable[..., Any], params: Any, state: Any) -> Callable[[], Any]:
+    """A step from where the last one ended, its arrays reused; of copies, for the other calls need the parameters."""
+    at = jax.tree.map(lambda leaf: jnp.array(leaf) if isinstance(leaf, jax.Array) else leaf, (params, state))
+
+    def step():
+        nonlocal at
+        *at, value = train(*at)
+        return value
+
+    return step
 
 
 def ready(*calls: Callable[[], Any]) -> System:
