@@ -5,13 +5,15 @@ digits   8 × 8 of scikit-learn, a perceptron, 4,000 steps of 128, averaged weig
 networks the same of a transformer, DiT with classes, with estimates of x₀ clipped and, of the same weights, without;
          and of a perceptron on the codes of an autoencoder_kl, which is trained first, whose reconstructions have an
          FD[pixels] of their own. A picture of each.
-modes    25 Gaussians: modes that were found, and the share of samples within 3 deviations of one.
-density  eight Gaussians: log p of held-out points by the flow, against the truth with the noise that is left in.
+modes    25 Gaussians: modes that were found, and the share of samples within 3 deviations of one; the same of the
+         solver with the exact denoiser.
+density  eight Gaussians: log p of held-out points by the flow, against the truth with the noise that is left in; by
+         the exact score too.
 guidance digits with labels: for each scale, how often the three nearest real digits are of the label asked for,
          the deviation of a pixel within a class, and recall.
 
 python benchmarks/diffusion_quality.py [digits] [networks] [modes] [density] [guidance]
-    [--steps N] [--seeds N] [--models NAME ...]
+    [--steps N] [--seeds N] [--models NAME ...] [--points N]
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from artifex.core import OptimizerConfig, Trainer, TrainerConfig, create_model, load_dataset
 from artifex.core.data.source import ArraySource, Source
-from artifex.core.data.toys import TOYS
+from artifex.core.data.toys import TOYS, circle, grid_centres
 from artifex.core.evaluation.manifold import Recall
 from artifex.core.evaluation.picture import grid_png
 from artifex.core.leaves import flatten, merge
@@ -47,6 +49,11 @@ from artifex.diffusion import (
     encode_all,
     measure_scale,
 )
+from artifex.diffusion.exact import Mixture
+from artifex.diffusion.likelihood import log_prob
+from artifex.diffusion.sampling import start_scale
+from artifex.diffusion.schedule import RectifiedFlow
+from artifex.diffusion.solver import solve
 
 DIT_STEPS = 50  # of sampling
 # By itself, one step a call: in a scan the gradient of a convolution is slow on CPUs.
@@ -71,11 +78,11 @@ def trained(name: str, fields: dict[str, Any], data: Any, steps: int, seed: int,
     return fitted(create_model(name, rngs=nnx.Rngs(seed), **fields), data, steps, seed, **changes)
 
 
-def fitted(model: Any, data: Any, steps: int, seed: int, **changes: Any) -> Any:
+def fitted(model: Any, data: Any, steps: int, seed: int, *, callbacks: Any = (), **changes: Any) -> Any:
     """The model with averaged weights after `steps`; `changes` are other fields of the trainer's config."""
     optimizer = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=min(100, steps // 10))
     usual = {"batch_size": 128, "ema_decay": 0.995, "log_every": 1000, "steps_per_call": 10, "optimizer": optimizer}
-    trainer = Trainer(model, TrainerConfig(steps=steps, seed=seed, **(usual | changes)))
+    trainer = Trainer(model, TrainerConfig(steps=steps, seed=seed, **(usual | changes)), callbacks=callbacks)
     trainer.fit(data)
     return trainer.model(ema=True)
 
@@ -130,11 +137,15 @@ def digits(steps: int, seeds: range) -> None:
         )
 
 
+def dit(data: Source, steps: int, seed: int) -> Any:
+    """A transformer with classes."""
+    network = {"shape": [8, 8, 1], "patch": 4, "depth": 3, "width": 128, "n_heads": 4, "n_classes": 10}
+    return trained("dit", {"network": network, "data_range": [0.0, 1.0], "clip_x0": True}, data, steps, seed)
+
+
 def of_dit(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
     """Samples of a transformer with classes, a hundred of each."""
-    network = {"shape": [8, 8, 1], "patch": 4, "depth": 3, "width": 128, "n_heads": 4, "n_classes": 10}
-    fields = {"network": network, "data_range": [0.0, 1.0], "clip_x0": True}
-    model = trained("dit", fields, data, steps, seed)
+    model = dit(data, steps, seed)
     options = {"y": np.arange(1000) % 10, "steps": DIT_STEPS, "batch_size": 250}
     x = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), **options))
     found, least = noise_errors(model.diffusion, rows(data), 0.8)
@@ -158,25 +169,29 @@ def noise_errors(model: Any, known: dict[str, np.ndarray], t: float) -> tuple[fl
     return found, least
 
 
-def of_latent(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
-    """Samples by way of codes of 4 × 4 × 2, half of the steps for the autoencoder."""
-    held = rows(data)
-    data = ArraySource({"x": 2 * held["x"] - 1})  # the range that an autoencoder_kl takes
+def latent(data: Source, steps: tuple[int, int], seed: int) -> tuple[LatentDiffusion, np.ndarray]:
+    """A model of codes of 4 × 4 × 2, after steps of its autoencoder and of its own; and what is decoded from codes."""
+    held = ArraySource({"x": 2 * rows(data)["x"] - 1})  # the range that an autoencoder_kl takes
     coder = {"type": "coder", "shape": [8, 8, 1], "widths": [16, 32], "n_blocks": 1, "latent": 2, "groups": 8}
-    autoencoder = trained(
-        "autoencoder_kl", {"coder": coder, "adversarial_weight": 0.0}, data, steps // 2, seed, **CONVOLUTIONS
-    )
+    fields = {"coder": coder, "adversarial_weight": 0.0}
+    autoencoder = trained("autoencoder_kl", fields, held, steps[0], seed, **CONVOLUTIONS)
     network = PerceptronConfig(shape=(4, 4, 2), width=256, depth=3)
     diffusion = EDMConfig(network=network, data_range=None, sigma_data=1.0)
     config = LatentDiffusionConfig(autoencoder=autoencoder.config, diffusion=diffusion)
     model = LatentDiffusion(config, rngs=nnx.Rngs(seed))
     model.adopt(autoencoder)
-    measure_scale(model, data)
-    model.diffusion = fitted(model.diffusion, encode_all(model, data), 2 * steps, seed)
+    measure_scale(model, held)
+    codes = encode_all(model, held)
+    model.diffusion = fitted(model.diffusion, codes, steps[1], seed)
     model.eval()
-    back = np.asarray(model.to_data(jnp.asarray(rows(encode_all(model, data))["x"])))
+    return model, np.asarray(model.to_data(jnp.asarray(rows(codes)["x"])))
+
+
+def of_latent(data: Source, steps: int, seed: int) -> tuple[np.ndarray, str]:
+    """Samples by way of codes, half of the steps for the autoencoder."""
+    model, back = latent(data, (steps // 2, 2 * steps), seed)
     x = np.asarray(model.sample(1000, rngs=nnx.Rngs(100 + seed), batch_size=250))
-    return np.clip((x + 1) / 2, 0, 1), f"reconstructions {fd_pixels((back + 1) / 2, held['x']):.2f}"
+    return np.clip((x + 1) / 2, 0, 1), f"reconstructions {fd_pixels((back + 1) / 2, rows(data)['x']):.2f}"
 
 
 NETWORKS = {"dit": of_dit, "latent_diffusion": of_latent}
@@ -199,21 +214,37 @@ def networks(steps: int, seeds: range, models: list[str]) -> None:
             print(f"  {label:<17} {seed:>4} {found[0]:11.2f} {found[1]:13d} {cpu:6.0f}  {note}", flush=True)
 
 
-def modes(steps: int, seeds: range) -> None:
+def modes(steps: int, seeds: range, points: int) -> None:
     """Modes of 25 Gaussians."""
-    axis = np.arange(-4.0, 5.0, 2.0)
-    centres = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    data = load_dataset("twenty_five_gaussians")
-    print(f"\n25 Gaussians of deviation 0.05: {steps} steps of 128, seeds {list(seeds)}, 2,000 samples")
+    data, exact = (
+        load_dataset({"type": "twenty_five_gaussians", "n": points}),
+        Mixture(grid_centres(), np.full(2, 0.05**2)),
+    )
+    print(
+        f"\n25 Gaussians of deviation 0.05, {points} points: {steps} steps of 128, seeds {list(seeds)}, 2,000 samples"
+    )
     for name in ("edm", "flow_matching"):
-        extra = {"sigma_data": 2.8} if name == "edm" else {}
+        fields = {"network": PLANE, "data_range": None, **({"sigma_data": 2.8} if name == "edm" else {})}
+        print(f"  {name:<14} exact : {found_modes(exact_samples(name, fields, exact))}", flush=True)
         for seed in seeds:
-            model = trained(name, {"network": PLANE, "data_range": None, **extra}, data, steps, seed)
-            x = np.asarray(model.sample(2000, rngs=nnx.Rngs(100 + seed)))
-            gaps = np.linalg.norm(x[:, None] - centres, axis=-1)
-            near = gaps.min(1) < 3 * 0.05
-            hit = len(set(gaps.argmin(1)[near]))
-            print(f"  {name:<14} seed {seed}: {hit} modes, {near.mean():.3f} within 3 deviations", flush=True)
+            model = trained(name, fields, data, steps, seed)
+            x = model.sample(2000, rngs=nnx.Rngs(100 + seed))
+            print(f"  {name:<14} seed {seed}: {found_modes(x)}", flush=True)
+
+
+def exact_samples(name: str, fields: dict[str, Any], exact: Mixture) -> jax.Array:
+    """What a model would draw if its network were exact."""
+    config = create_model(name, rngs=nnx.Rngs(0), **fields).config
+    grid = config.grid(config.schedule, config.steps)
+    start = start_scale(grid) * jax.random.normal(jax.random.key(0), (2000, 2))
+    return jax.jit(lambda xt: solve(exact.denoiser(config.schedule), xt, grid, config.solver))(start)
+
+
+def found_modes(x: jax.Array) -> str:
+    """How many of the 25 were found, and the share of samples that are near one."""
+    gaps = np.linalg.norm(np.asarray(x)[:, None] - grid_centres(), axis=-1)
+    near = gaps.min(1) < 3 * 0.05
+    return f"{len(set(gaps.argmin(1)[near]))} modes, {near.mean():.3f} within 3 deviations"
 
 
 def log_likelihood(model: Any, x: np.ndarray) -> np.ndarray:
@@ -222,16 +253,18 @@ def log_likelihood(model: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(lambda arrays, x: merge(layout, arrays).log_prob(x))(arrays, x))
 
 
-def density(steps: int, seeds: range) -> None:
+def density(steps: int, seeds: range, points: int) -> None:
     """Log-likelihood of eight Gaussians by the flow."""
-    toy = TOYS["eight_gaussians"]
-    data = load_dataset("eight_gaussians")
+    toy, schedule = TOYS["eight_gaussians"], RectifiedFlow()
+    data = load_dataset({"type": "eight_gaussians", "n": points})
     x = toy.sample(1000, seed=12345)
-    print(f"\neight Gaussians: {steps} steps of 128, seeds {list(seeds)}; mean log p of 1,000 points, nats")
+    true = toy.log_prob(x)
+    print(f"\neight Gaussians, {points} points: {steps} steps of 128, seeds {list(seeds)}; mean log p of 1,000, nats")
+    exact = Mixture(circle(np.arange(8) / 8, 2.0), np.full(2, 0.2**2)).denoiser(schedule)
+    print(f"  exact score: mean error {np.abs(log_prob(exact, jnp.asarray(x), schedule) - true).mean():.5f}")
     for seed in seeds:
         model = trained("flow_matching", {"network": PLANE, "data_range": None}, data, steps, seed)
         found = log_likelihood(model, x)
-        true = toy.log_prob(x)
         print(f"  flow_matching seed {seed}: {found.mean():.3f}, true {true.mean():.3f}, "
               f"mean error {np.abs(found - true).mean():.3f}", flush=True)  # fmt: skip
 
@@ -266,11 +299,13 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", default=list(PARTS))
     parser.add_argument("--steps", type=int, default=4000, help="of training")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--points", type=int, default=10_000, help="to train toys on")
     parser.add_argument("--models", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS), help="of networks")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"expected parts among {', '.join(PARTS)}, got {sorted(unknown)}")
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for name in (name for name in PARTS if name in arguments.parts):
-        chosen = {"models": arguments.models} if name == "networks" else {}
+        extra = {"networks": "models", "modes": "points", "density": "points"}.get(name)
+        chosen = {} if extra is None else {extra: getattr(arguments, extra)}
         PARTS[name](arguments.steps, range(arguments.seeds), **chosen)

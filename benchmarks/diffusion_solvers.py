@@ -34,6 +34,7 @@ from artifex.diffusion.solver import RK4, DDIMSolver, Heun, solve
 
 sys.path.insert(0, str(Path(__file__).parent))
 from diffusion_quality import NETWORK, fd_pixels, rows, trained
+from diffusion_table import EVALUATIONS
 
 ORDERS: dict[str, tuple[Any, int]] = {
     "DDIM, Euler": (DDIMSolver(), 1),
@@ -65,7 +66,6 @@ FAMILIES: dict[str, tuple[Any, int]] = {  # solver, evaluations a step
     "DEIS 2": (DEIS(), 1),
     "LMS 4": (LMS(), 1),
 }
-EVALUATIONS = (5, 10, 20, 50, 100)
 
 
 def orders(largest: int) -> None:
