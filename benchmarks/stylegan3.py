@@ -12,7 +12,8 @@ trained    a small stylegan3_t with classes on MNIST, padded to 32 × 32: how of
            gives samples the class that was asked for, FD in its hidden features, and equivariance of the averaged
            generator, before and during training
 
-    python benchmarks/stylegan3.py [random] [times] [trained] [--pictures 2] [--moves 4] [--steps 2000] [--out FOLDER]
+    python benchmarks/stylegan3.py [random] [times] [trained] [--pictures 2] [--moves 4] [--steps 2000]
+                                   [--run FOLDER] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ GATES = {  # from, below
     "stylegan3_r": ((75, math.inf), (70, math.inf), (65, math.inf)),
 }
 MODELS = {"stylegan3_t": (StyleGAN3T, StyleGAN3TConfig), "stylegan3_r": (StyleGAN3R, StyleGAN3RConfig)}
-SMALL: dict[str, Any] = {"z_dim": 32, "w_dim": 32, "base": 256, "max_channels": 16, "n_layers": 4, "gamma": 0.05}
+SMALL: dict[str, Any] = {"z_dim": 32, "w_dim": 32, "base": 256, "max_channels": 16, "n_layers": 4, "gamma": 1.0}
 BATCH, PARTS = 8, 4  # rows of a step; parts of the training, after each of which a line is printed
 Act = Callable[[jax.Array], jax.Array]
 
@@ -225,8 +226,10 @@ def mnist_at_32(split: str) -> ArraySource:
     return ArraySource({"x": np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))), "y": y}, name="mnist at 32")
 
 
-def trainer_of(steps: int) -> Trainer:
-    """A small stylegan3_t with classes, and the two optimizers of the paper."""
+def trainer_of(steps: int, run: str | None) -> Trainer:
+    """A small stylegan3_t with classes, and the two optimizers of the paper; at its checkpoint, if `run` has one."""
+    if run and Path(run).exists():
+        return Trainer.resume(run)
     config = StyleGAN3TConfig(shape=(32, 32, 1), range=(0.0, 1.0), n_classes=10, ada_target=None, **SMALL)
     sides = [
         ObjectiveOptimizer(objective=name, learning_rate=rate, betas=(0.0, 0.99))
@@ -234,31 +237,29 @@ def trainer_of(steps: int) -> Trainer:
     ]
     decay = decay_for(BATCH * 10_000 / 32, BATCH)
     options = TrainerConfig(steps=steps, batch_size=BATCH, optimizers=tuple(sides), log_every=100, ema_decay=decay)
-    return Trainer(StyleGAN3T(config, rngs=nnx.Rngs(0)), options)
+    return Trainer(StyleGAN3T(config, rngs=nnx.Rngs(0)), options, run_dir=run)
 
 
-def report_trained(steps: int, out: str | None) -> None:
+def report_trained(steps: int, run: str | None, out: str | None) -> None:
     """How well samples are recognised, and equivariance, before and during training."""
     train_set, test_set = mnist_at_32("train"), mnist_at_32("test")
-    judge, trainer = Judge(train_set, test_set), trainer_of(steps)
+    judge, trainer = Judge(train_set, test_set), trainer_of(steps, run)
     real = judge.features(pictures(test_set)[0])
     print(f"\nstylegan3_t on MNIST at 32 pixels: {SMALL}, batches of {BATCH}, seed 0")
     print(f"judge's accuracy on held-out pictures {judge.accuracy:.3f}; FD[judge] of 1,000 samples; dB")
     print("  steps  label       FD precision  recall      EQ-T   between   EQ-R  CPU s")
     before, y = time.process_time(), np.arange(1000) % 10
-    for done in range(0, steps + 1, steps // PARTS):
-        if done:
+    for part in range(1 if trainer.step else 0, PARTS + 1):
+        if part:
             trainer.fit(train_set, steps=steps // PARTS)
         spent, model = time.process_time() - before, trainer.model(ema=True)
         x = np.asarray(model.sample(len(y), rngs=nnx.Rngs(1), y=y, batch_size=100))
-        moved = equivariance(model, 8, 4, first_decay=1.0 if done else 0.0)
-        print(
-            f"  {done:>5} {judge.agreement(x, y):6.3f} {scores(real, judge.features(x))} {line(moved)} {spent:6.0f}",
-            flush=True,
-        )
+        moved = equivariance(model, 8, 4, first_decay=1.0 if trainer.step else 0.0)
+        found = f"{judge.agreement(x, y):6.3f} {scores(real, judge.features(x))} {line(moved)} {spent:6.0f}"
+        print(f"  {trainer.step:>5} {found}", flush=True)
         if out:
             Path(out).mkdir(parents=True, exist_ok=True)
-            Path(out, f"stylegan3_{done}.png").write_bytes(grid_png(x[:40], columns=10))
+            Path(out, f"stylegan3_{trainer.step}.png").write_bytes(grid_png(x[:40], columns=10))
 
 
 def main() -> None:
@@ -267,7 +268,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["random", "times", "trained"])
     parser.add_argument("--pictures", type=int, default=2)
     parser.add_argument("--moves", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2000, help="of the training")
+    parser.add_argument("--steps", type=int, default=2000, help="of the training; more of them, where it goes on")
+    parser.add_argument("--run", help="the run folder of the training, which goes on from there")
     parser.add_argument("--out", help="a folder for pictures of samples")
     options = parser.parse_args()
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
@@ -276,7 +278,7 @@ def main() -> None:
     if "times" in options.parts:
         report_times()
     if "trained" in options.parts:
-        report_trained(options.steps, options.out)
+        report_trained(options.steps, options.run, options.out)
 
 
 if __name__ == "__main__":
