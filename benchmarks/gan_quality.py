@@ -10,7 +10,7 @@ The judge is a perceptron of scikit-learn on the real training pictures. It tell
 `most` are the shares of the rarest and of the commonest class, `label` how often a conditional model gives the class
 that it was asked for. Samples are of averaged generators.
 
-    python benchmarks/gan_quality.py [digits] [mnist] [--seeds 3] [--models NAME ...] [--out FOLDER]
+    python benchmarks/gan_quality.py [digits] [mnist] [--seeds 0 1 2] [--models NAME ...] [--steps N] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import argparse
 import os
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,9 @@ def table(title: str, recipes: dict[str, Recipe], splits: tuple[Source, Source],
     print("  model    steps seed       FD precision  recall  rarest   most  label  CPU s")
     print(f"  half of the pictures {scores(real[half[: len(real) // 2]], real[half[len(real) // 2 :]])}", flush=True)
     for name in options.models or recipes:
-        for seed in range(options.seeds):
-            before, recipe = time.process_time(), recipes[name]
+        for seed in options.seeds:
+            before = time.process_time()
+            recipe = replace(recipes[name], steps=options.steps or recipes[name].steps)
             model = train(name, recipe, train_set, seed)
             asked = np.arange(n) % 10
             given = {"y": asked} if model.conditions else {}
@@ -173,18 +174,19 @@ def table(title: str, recipes: dict[str, Recipe], splits: tuple[Source, Source],
                 f"{shares.min():7.3f} {shares.max():6.3f} {label} {spent:6.0f}",
                 flush=True,
             )
-            if options.out and seed == 0:
+            if options.out:
                 Path(options.out).mkdir(parents=True, exist_ok=True)
-                Path(options.out, f"{title}_{name}.png").write_bytes(grid_png(x[:40], columns=10))
+                Path(options.out, f"{title}_{name}_{seed}.png").write_bytes(grid_png(x[:40], columns=10))
 
 
 def main() -> None:
     """The parts that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["digits", "mnist"])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--models", nargs="*", help="only these")
-    parser.add_argument("--out", help="a folder for pictures of 40 samples of the first seed")
+    parser.add_argument("--steps", type=int, help="of each model, instead of the budget of its recipe")
+    parser.add_argument("--out", help="a folder for pictures of 40 samples of each seed")
     options = parser.parse_args()
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, one thread")
     for title, recipes in (("digits", digits_recipes()), ("mnist", mnist_recipes())):
