@@ -8,7 +8,7 @@ guidance  flow_unet: for each scale, how often the classifier, and how often the
 train     the U-Nets alone, which other parts find again in the temporary folder, or else train themselves.
 summary   medians over seeds and the picture, of the lines that the other parts printed into a file.
 
-The budget is printed. It is 10 minutes of one core for ddpm and 18 for flow_unet, which knows labels: U-Nets of widths
+The budget is printed. It is 9 minutes of one core for ddpm and 18 for flow_unet, which knows labels: U-Nets of widths
 40 and 80 that see 2 × 2 blocks of pixels as channels. The others get a minute or two: perceptrons for edm,
 flow_matching and ddpm_x0, which predicts x₀ because 256 units cannot give back the noise of 784 pixels; a transformer
 of 7 × 7 patches for dit; and for latent_diffusion a perceptron on the codes of an autoencoder_kl, which sees 4 × 4
@@ -247,7 +247,7 @@ def main() -> None:
     elif arguments.part == "guidance":
         guidance(arguments.seeds)
     else:
-        summary(arguments.file, "FD[mnist_classifier]")
+        summary(arguments.file, f"FD[mnist_classifier], {SAMPLES} samples, of U-Nets {UNET_SAMPLES}")
 
 
 if __name__ == "__main__":

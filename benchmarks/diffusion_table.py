@@ -102,9 +102,9 @@ def chart(found: Distances, measure: str) -> str:
             lines.append(f'<path d="M{way}" fill="none" stroke="{colour(i)}" stroke-width="2"/>')
     for i, label in enumerate(SOLVERS):
         lines.append(f'<text x="{50 + 150 * i}" y="300" fill="{colour(i)}">{label}</text>')
-    lines.append(f'<text x="{50 + 150 * len(SOLVERS)}" y="300">{measure}, against evaluations</text>')
+    lines.append(f'<text x="50" y="322">{measure}, against evaluations</text>')
     style = 'font-family="sans-serif" font-size="13"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {60 + 170 * len(found)} 315" {style}>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {60 + 170 * len(found)} 335" {style}>'
     return "\n".join([head, *lines, "</svg>", ""])
 
 
