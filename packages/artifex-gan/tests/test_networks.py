@@ -49,11 +49,12 @@ def test_downsampling_filters_and_takes_each_second_pixel():
     np.testing.assert_allclose(downsample(jnp.asarray(x)[None, ..., None])[0, ..., 0], expected, atol=1e-6)
 
 
-def test_grouped_convolution_equals_xlas():
-    layer = nnx.Conv(6, 6, (3, 3), feature_group_count=3, rngs=nnx.Rngs(0))
-    ours = GroupedConv(6, 3, kernel_init=fan_in(), bias_init=lambda key, shape: jnp.ones(shape), rngs=nnx.Rngs(0))
+@pytest.mark.parametrize("groups", [3, 6])  # few, and many
+def test_grouped_convolution_equals_xlas(groups):
+    layer = nnx.Conv(12, 12, (3, 3), feature_group_count=groups, rngs=nnx.Rngs(0))
+    ours = GroupedConv(12, groups, kernel_init=fan_in(), bias_init=lambda key, shape: jnp.ones(shape), rngs=nnx.Rngs(0))
     layer.kernel[...], layer.bias[...] = ours.kernel[...], ours.bias[...]
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 4, 6)), jnp.float32)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 4, 12)), jnp.float32)
     np.testing.assert_allclose(jax.jit(ours)(x), jax.jit(layer)(x), atol=1e-5)
 
 

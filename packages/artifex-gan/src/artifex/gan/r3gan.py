@@ -10,6 +10,7 @@ converge locally, and the pairing keeps modes from being dropped.
 
 Differs:
     γ follows (3) over the whole run, not over the first part of it; the second moment's decay is constant.
+    Perceptrons, which [1] has none of, end within the range of the data.
 
 References:
     [1] Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024, arXiv:2501.05441
@@ -35,10 +36,13 @@ from artifex.core.prob.noise import row_keys
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import Game, GANConfig, adversarial
 from artifex.gan.augment import adapted
+from artifex.gan.equalised import convolve
 from artifex.gan.gan import GAN
 from artifex.gan.loss import relativistic
 from artifex.gan.networks import LEAK, Event, Latent, MLPCritic, MLPGenerator, MLPNetworks, Pictures, halvings, suits
 from artifex.gan.penalty import check_weight, r1, r2
+
+FEW = 4  # groups of channels that are convolved one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class R3GANConfig(GANConfig):
     }
 
     shape: tuple[int, ...] = (32, 32, 3)  # of the data, channels last
-    range: tuple[float, float] | None = (-1.0, 1.0)  # of the data; None: as they are
+    range: tuple[float, float] | None = (-1.0, 1.0)  # of the data, which bounds perceptrons; None: no bounds
     z_dim: int = 128
     networks: ResidualNetworks | MLPNetworks = field(default_factory=ResidualNetworks)
     gamma: tuple[float, float] = (0.05, 0.005)  # (γ₀, γ₁) of eq. 3; the paper's for CIFAR-10
@@ -82,15 +86,16 @@ class R3GANConfig(GANConfig):
 
     @classmethod
     def for_data(cls, spec: DataSpec, n: int) -> Self:
-        """Shape and range of the data; stages of 32 channels down to sides of 4 to 7, or perceptrons."""
+        """Shape and range of the data; one block of about 256/side channels at each side, or perceptrons."""
         if not suits(spec.shape):
             return cls.fitting(spec, networks=MLPNetworks())
-        stages = halvings(min(spec.shape[:2])) + 1
-        return cls.fitting(spec, networks=ResidualNetworks(widths=(32,) * stages))
+        sides = [min(spec.shape[:2]) >> i for i in range(halvings(min(spec.shape[:2])), -1, -1)]
+        widths = tuple(max(8, 256 // side // 8 * 8) for side in sides)
+        return cls.fitting(spec, networks=ResidualNetworks(widths=widths, blocks=1))
 
 
 class GroupedConv(nnx.Module):
-    """A 3 × 3 convolution within groups of channels, as one product of matrices a group.
+    """A 3 × 3 convolution within groups of channels: one convolution a group where they are few, else products.
 
     XLA has grouped convolutions, but on CPU their gradients are slow, and it aborts when it shards them.
     """
@@ -104,10 +109,8 @@ class GroupedConv(nnx.Module):
     def __call__(self, x: Pictures) -> Pictures:
         """The convolution of each group, zeros beyond the edges."""
         x, kernel, bias = promote_dtype((x, self.kernel[...], self.bias[...]), dtype=self.dtype)
-        each = x.shape[-1] // self.groups
-        windows = beside(beside(x, 1), 2).reshape(*x.shape[:3], 9, self.groups, each)
-        kernel = kernel.swapaxes(0, 1).reshape(9, each, self.groups, each)  # columns vary slowest in the windows
-        return jnp.einsum("bhwkgi,kigo->bhwgo", windows, kernel).reshape(x.shape) + bias
+        mix = one_by_one if self.groups <= FEW else by_products
+        return mix(x, kernel, self.groups) + bias
 
 
 class Block(nnx.Module):
@@ -195,7 +198,8 @@ class R3GAN(GAN):
         super().__init__(config, rngs=rngs)
         networks, shape = config.networks, config.shape
         if isinstance(networks, MLPNetworks):
-            self.generator: Any = MLPGenerator(networks, shape, config.z_dim, bounded=False, rngs=rngs)
+            bounded = config.range is not None
+            self.generator: Any = MLPGenerator(networks, shape, config.z_dim, bounded=bounded, rngs=rngs)
             self.discriminator: Any = MLPCritic(networks, math.prod(shape), offset=False, rngs=rngs)
         else:
             self.generator = Generator(networks, shape, config.z_dim, rngs=rngs)
@@ -237,6 +241,20 @@ def fixup(depth: int) -> Initializer:
 def plain(inputs: int, outputs: int, *, rngs: nnx.Rngs) -> nnx.Conv:
     """A 1 × 1 convolution without offset."""
     return nnx.Conv(inputs, outputs, (1, 1), use_bias=False, kernel_init=fan_in(), rngs=rngs)
+
+
+def one_by_one(x: Pictures, kernel: Float[Array, "3 3 each channel"], groups: int) -> Pictures:
+    """The convolution of each group, zeros beyond the edges."""
+    parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
+    return jnp.concatenate([convolve(part, weights, 1) for part, weights in parts], -1)
+
+
+def by_products(x: Pictures, kernel: Float[Array, "3 3 each channel"], groups: int) -> Pictures:
+    """The same as one product of matrices for each group."""
+    each = x.shape[-1] // groups
+    windows = beside(beside(x, 1), 2).reshape(*x.shape[:3], 9, groups, each)
+    kernel = kernel.swapaxes(0, 1).reshape(9, each, groups, each)  # columns vary slowest in the windows
+    return jnp.einsum("bhwkgi,kigo->bhwgo", windows, kernel).reshape(x.shape)
 
 
 def beside(x: Float[Array, "batch height width *rest"], axis: int) -> Float[Array, "batch height width three *rest"]:
