@@ -1,11 +1,12 @@
 """Speed of the flows beside FlowJAX, zuko and nflows, interleaved in one run.
 
 Five layers, conditioners of two layers of 64, 8 bins on ±4, batches of 512, Adam; CPU milliseconds of one call, the
-best of ROUNDS, of the first SAMPLE_ROUNDS for samples, all systems in turn within a round. `first` is the CPU time of
-the first training step, compilation included. The architectures are those that all can build: permutations or reversals
-between layers, no LU maps, no splines on the numbers that pass through. All update parameters in place. Samples of
-masked flows take sweeps here, one pass a number elsewhere. `products` is what a training step of a masked flow takes
-for its dense matrix products alone, in JAX, forward and backward: the floor of whoever computes them so.
+best of ROUNDS, all systems in turn within a round: REPEATS in a row, as in training, so that caches hold what a system
+works on; of samples one call a round. `first` is the CPU time of the first training step, compilation included. The
+architectures are those that all can build: permutations or reversals between layers, no LU maps, no splines on the
+numbers that pass through. All update parameters in place. Samples of masked flows take sweeps here, one pass a number
+elsewhere. `products` is what a training step of a masked flow takes for its dense matrix products alone, in JAX,
+forward and backward: the floor of whoever computes them so.
 
     python benchmarks/flow_speed.py [coupling] [affine] [spline] [depth] [--dims D ...]
 """
@@ -35,7 +36,7 @@ from artifex.core import create_model
 from artifex.core.leaves import flatten, merge, select
 
 DIMS, BATCH = (10, 63), 512
-ROUNDS, SAMPLE_ROUNDS = 30, 6  # a round of samples at 63 dimensions takes the others 13 seconds
+ROUNDS, REPEATS = 6, 5  # a round of samples at 63 dimensions takes the others 13 seconds
 LAYERS, WIDTH, BINS, BOUND = 5, 64, 8, 4.0
 DEPTHS = (4, 16)
 PEERS = ("flowjax", "zuko", "nflows")
@@ -222,11 +223,11 @@ def table(kind: str, dim: int, names: list[str]) -> None:
     for system in systems.values():
         for call in system:
             call()
-    for i in range(ROUNDS):
+    for _ in range(ROUNDS):
         for name, system in systems.items():
-            timed = system if i < SAMPLE_ROUNDS else system[:2]
-            best[name][: len(timed)] = np.minimum(best[name][: len(timed)], [cpu_ms(call) for call in timed])
-    rounds = f"best of {ROUNDS}, samples of {SAMPLE_ROUNDS}"
+            for i, repeats in enumerate((REPEATS, REPEATS, 1)):
+                best[name][i] = min(best[name][i], *(cpu_ms(system[i]) for _ in range(repeats)))
+    rounds = f"best of {ROUNDS} × {REPEATS}, samples of {ROUNDS}"
     print(f"\n{kind}, d = {dim}, batch {BATCH}, {LAYERS} layers: {rounds}, CPU ms; in brackets times ours")
     print(f"  {'':<10} {'train':>16} {'log_prob':>16} {'sample':>16} {'first s':>14}")
     ours = [*best["artifex"], first["artifex"]]
@@ -236,7 +237,7 @@ def table(kind: str, dim: int, names: list[str]) -> None:
     if kind in MASKED:
         alone = products(MASKED[kind], dim)
         alone()
-        least = min(cpu_ms(alone) for _ in range(ROUNDS))
+        least = min(cpu_ms(alone) for _ in range(ROUNDS * REPEATS))
         print(f"  {'products':<10} {f'{least:8.2f} ({least / ours[0]:4.1f})':>16}", flush=True)
 
 
