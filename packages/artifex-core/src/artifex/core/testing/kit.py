@@ -289,9 +289,11 @@ def check_bfloat16(s: Subject) -> None:
     kinds = {str(x.dtype) for x in trainer.state.params.values()}
     expect(kinds == {s.config.dtype}, f"parameters are {kinds}")
     products = re.findall(
-        r"stablehlo\.(?:dot_general|convolution).*?:\s*\(tensor<[^>]*x(\w+)>", trainer.lower(s.batch).as_text()
+        r"stablehlo\.(?:dot_general|convolution).*?:\s*\(tensor<[^>]*x(\w+)>, tensor<[^>]*x(\w+)>",
+        trainer.lower(s.batch).as_text(),
     )
-    share = sum(kind == "bf16" for kind in products) / max(len(products), 1)
+    # The gradient of jax's attention multiplies float32, from its softmax, by bfloat16.
+    share = sum("bf16" in factors for factors in products) / max(len(products), 1)
     expect(not products or share >= 0.95, f"{share:.2f} of {len(products)} products are bfloat16")
 
 
