@@ -37,8 +37,8 @@ def test_values_are_those_of_the_papers():
 
 @pytest.mark.parametrize(("name", "bound"), [("exponential", 3.0), ("bounded", 2.0)])
 def test_the_log_scale_stays_in_bounds(name, bound):
-    params = jnp.asarray([[[0.0, 0.0]], [[-1e4, 1e4]]])
+    params = jnp.asarray([[[0.0, 0.0]], [[-1e7, 1e7]]])
     for direction in ("forward", "inverse"):
         z, log_slope = getattr(MAPS[name], direction)(jnp.ones((1, 2)), params)
-        np.testing.assert_allclose(jnp.abs(log_slope), bound, rtol=1e-3)
+        np.testing.assert_allclose(jnp.abs(log_slope), bound, rtol=1e-6)
         assert float(z.max()) < np.exp(bound) * 1.001
