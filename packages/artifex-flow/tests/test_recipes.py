@@ -151,6 +151,14 @@ def test_an_untrained_neural_spline_flow_only_permutes(x64):
     np.testing.assert_allclose(log_det, 0, atol=1e-12)
 
 
+def test_a_reversal_takes_the_place_of_the_permutation(x64):
+    masked = {"type": "autoregressive", "hidden_dims": (8,)}
+    model = build("neural_spline", dim=4, n_layers=3, mixing="reverse_lu", transform=masked, dtype="float64")
+    x = points("neural_spline", 8, 4, "float64")
+    np.testing.assert_allclose(compiled(model, lambda m, x: m.forward(x).value)(x), x[:, ::-1], atol=1e-12)
+    assert any("factors" in path for path in flatten(model)[1])
+
+
 def test_an_iaf_gives_the_density_of_its_own_samples_in_one_pass(moved):
     model = moved["iaf"]
     x, log_prob = compiled(model, lambda m: m.sample_and_log_prob(50, rngs=nnx.Rngs(0)))()
