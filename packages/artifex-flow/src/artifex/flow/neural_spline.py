@@ -2,9 +2,10 @@
 
     layer:  z = T(L U P x),    T a coupling or an autoregressive transform by rational-quadratic splines          (1)
     log p(x) = log N(z; 0, I) + Σ over layers of (Σᵢ log Uᵢᵢ + Σᵢ log spline slopeᵢ)                              (2)
-P is a permutation drawn once; the LU map starts as the identity and so do the splines: an untrained flow only permutes.
-In a coupling the numbers that pass through are moved by splines of their own. The maps are discrete steps, not the
-continuous flow of `cnf`.
+P is a permutation drawn once, or a reversal; the LU map starts as the identity and so do the splines: an untrained flow
+only permutes. With few couplings a drawn P may let a number pass through all of them; a reversal moves each number in
+every other layer. In a coupling the numbers that pass through are moved by splines of their own. The maps are discrete
+steps, not the continuous flow of `cnf`.
 
 Differs:
     [1] drops units of the residual networks at 0.25; here nothing is dropped, so that log p of a row is one number.
@@ -33,6 +34,8 @@ from artifex.flow.linear import LULinear, Permute, Reverse
 from artifex.flow.networks import AnyNet, Conditioner, ResNetConfig
 from artifex.flow.spline import Spline
 
+Mixing = Literal["lu", "reverse_lu", "permute", "reverse"]  # lu permutes, reverse_lu reverses, before the LU map
+
 
 @dataclass(frozen=True, kw_only=True)
 class CouplingConfig(Config, tag="coupling"):
@@ -60,7 +63,7 @@ class NeuralSplineConfig(FlowConfig):
     bins: int = 8
     bound: float = 3.0  # the splines act on [−bound, bound]; standardise the data
     transform: CouplingConfig | AutoregressiveConfig = field(default_factory=CouplingConfig)
-    mixing: Literal["lu", "permute", "reverse"] = "lu"  # before each layer; reverse swaps the parts of a coupling
+    mixing: Mixing = "lu"  # before each layer; reverse swaps the parts of a coupling
 
 
 class NeuralSpline(Flow):
@@ -76,10 +79,12 @@ class NeuralSpline(Flow):
 
 def mixing(config: NeuralSplineConfig, rngs: nnx.Rngs) -> list[Bijector]:
     """The linear maps of a layer (eq. 1)."""
-    if config.mixing == "reverse":
-        return [Reverse(config.dim) if isinstance(config.transform, AutoregressiveConfig) else Swap(config.dim)]
-    order = Permute(config.dim, rngs=rngs)
-    return [order, LULinear(config.dim, rngs=rngs)] if config.mixing == "lu" else [order]
+    if config.mixing in ("reverse", "reverse_lu"):
+        masked = isinstance(config.transform, AutoregressiveConfig)
+        order: Bijector = Reverse(config.dim) if masked else Swap(config.dim)
+    else:
+        order = Permute(config.dim, rngs=rngs)
+    return [order, LULinear(config.dim, rngs=rngs)] if config.mixing in ("lu", "reverse_lu") else [order]
 
 
 def spline_layer(config: NeuralSplineConfig, rngs: nnx.Rngs) -> Bijector:
