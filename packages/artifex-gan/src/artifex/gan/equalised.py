@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from artifex.core.nn import convolution
 from artifex.core.nn.init import constant, normal
 
 
@@ -73,9 +74,7 @@ def convolve(
     """A convolution with zeros around x."""
     if kernel.shape[0] == 1 and stride == 1:
         return jnp.einsum("bijc,co->bijo", x, kernel[0, 0])
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return convolution.convolve(x, kernel, (stride, stride), [(padding, padding)] * 2)
 
 
 def leaky(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import Config
+from artifex.core.nn.convolution import Conv, ConvTranspose
 from artifex.core.nn.init import Initializer, lecun_normal, normal, zeros
 from artifex.core.nn.mlp import ACTIVATIONS, MLP, Activation, gain
 from artifex.gan.spectral import SpectralNorm
@@ -111,7 +112,7 @@ class ConvGenerator(nnx.Module):
         self.first = nnx.Linear(latent, math.prod(self.start), use_bias=plain, **init)
         outs = [*widths[1:], shape[-1]]
         self.layers = nnx.List(
-            nnx.ConvTranspose(i, o, (4, 4), strides=(2, 2), use_bias=plain or o is outs[-1], **init)
+            ConvTranspose(i, o, (4, 4), strides=(2, 2), use_bias=plain or o is outs[-1], **init)
             for i, o in zip(widths, outs, strict=True)
         )
         self.norms = nnx.List([] if plain else [batch_norm(width, rngs=rngs) for width in widths])
@@ -133,11 +134,11 @@ class ConvCritic(nnx.Module):
         normed = config.critic_norm == "batch"
         init: dict[str, Any] = {"kernel_init": dcgan_normal(), "bias_init": zeros, "rngs": rngs}
         layers = [
-            nnx.Conv(widths[i], widths[i + 1], (4, 4), strides=2, use_bias=i == 0 or not normed, **init)
+            Conv(widths[i], widths[i + 1], (4, 4), strides=2, use_bias=i == 0 or not normed, **init)
             for i in range(times)
         ]
         last = (shape[0] // 2**times, shape[1] // 2**times)
-        layers.append(nnx.Conv(widths[-1], 1, last, padding="VALID", use_bias=offset, **init))
+        layers.append(Conv(widths[-1], 1, last, padding="VALID", use_bias=offset, **init))
         spectral = config.critic_norm == "spectral"
         self.layers = nnx.List(SpectralNorm(layer, rngs=rngs) if spectral else layer for layer in layers)
         self.norms = nnx.List([batch_norm(width, rngs=rngs) for width in widths[2:]] if normed else [])

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, UInt32
 
 from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
+from artifex.core.nn.convolution import ConvTranspose
 from artifex.core.nn.init import zeros
 from artifex.core.prob.noise import row_keys
 from artifex.core.protocols import Batch
@@ -110,7 +111,7 @@ class UNet(nnx.Module):
         joined = [widths[-1], *(2 * width for width in widths[-2::-1])]
         init: dict[str, Any] = {"kernel_init": dcgan_normal(), "bias_init": zeros, "rngs": rngs}
         self.up = nnx.List(
-            nnx.ConvTranspose(i, o, (4, 4), strides=(2, 2), use_bias=n == last, **init)
+            ConvTranspose(i, o, (4, 4), strides=(2, 2), use_bias=n == last, **init)
             for n, (i, o) in enumerate(zip(joined, outs, strict=True))
         )
 

@@ -26,6 +26,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.data.spec import DataSpec
+from artifex.core.nn.convolution import Conv
 from artifex.core.nn.init import glorot_uniform, zeros
 from artifex.core.training.objective import StepContext, TrainingSpec
 from artifex.gan.adversarial import Game, GANConfig, adversarial
@@ -152,9 +153,9 @@ class ProjectionGAN(ClassGAN):
         return adversarial(self, critic_steps=self.config.critic_steps, additive=False)
 
 
-def conv(inputs: int, outputs: int, window: int, *, rngs: nnx.Rngs) -> nnx.Conv:
+def conv(inputs: int, outputs: int, window: int, *, rngs: nnx.Rngs) -> Conv:
     """A convolution with Glorot's weights."""
-    return nnx.Conv(inputs, outputs, (window, window), kernel_init=glorot_uniform(), bias_init=zeros, rngs=rngs)
+    return Conv(inputs, outputs, (window, window), kernel_init=glorot_uniform(), bias_init=zeros, rngs=rngs)
 
 
 def linear(inputs: int, outputs: int, *, rngs: nnx.Rngs) -> nnx.Linear:

@@ -110,6 +110,7 @@ class StyleGAN3TConfig(GANConfig):
     w_dim: int = 64  # 512 in [1]
     base: int = 4096  # channels × cutoff × 2; 32768 in [1]
     max_channels: int = 128  # 512 in [1]
+    critic_scale: int = 1  # the critic's channels over those of T's generator
     n_layers: int = 14  # before the one to colours
     gamma: float = 1.0  # of R1; [1] sets it by the data, 2 to 66 at 256 and above, less at smaller sides
     r1_every: int = 16  # steps
@@ -125,10 +126,11 @@ class StyleGAN3TConfig(GANConfig):
                 f"{where}: expected square pictures whose side is a power of 2 and >= 8, got shape {self.shape}. "
                 f"The nearest is {near}."
             )
-        if self.n_layers < 3 or self.r1_every < 1 or self.blur_steps < 0:
+        if self.n_layers < 3 or min(self.r1_every, self.critic_scale) < 1 or self.blur_steps < 0:
             raise ValueError(
-                f"{where}: expected 'n_layers' >= 3, 'r1_every' >= 1 and 'blur_steps' >= 0, got {self.n_layers}, "
-                f"{self.r1_every} and {self.blur_steps}. The last two layers keep the full cutoff."
+                f"{where}: expected 'n_layers' >= 3, 'r1_every' and 'critic_scale' >= 1 and 'blur_steps' >= 0, got "
+                f"{self.n_layers}, {self.r1_every}, {self.critic_scale} and {self.blur_steps}. The last two layers "
+                "keep the full cutoff."
             )
 
     @classmethod
@@ -367,9 +369,8 @@ class StyleGAN3(NoiseModel):
         if config.n_classes:
             self.conditions = ("y",)  # pyright: ignore[reportAttributeAccessIssue]  of this config, not of its class
         self.generator = StyleGAN3Generator(config, rngs=rngs)
-        self.discriminator = StyleGAN2Discriminator(
-            config.shape, config.base, config.max_channels, n_classes=config.n_classes, rngs=rngs
-        )
+        base, most = config.critic_scale * config.base, config.critic_scale * config.max_channels
+        self.discriminator = StyleGAN2Discriminator(config.shape, base, most, n_classes=config.n_classes, rngs=rngs)
         self.ada = ADA(config.ada_target) if config.ada_target is not None else None
 
     def __call__(self, x: Image, *, y: Labels | None = None, rngs: nnx.Rngs | None = None) -> GANOutputs:

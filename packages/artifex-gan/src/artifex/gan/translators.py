@@ -23,6 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.data.spec import DataSpec
+from artifex.core.nn.convolution import Conv, ConvTranspose
 from artifex.core.nn.init import zeros
 from artifex.gan.networks import Pictures, dcgan_normal
 from artifex.gan.penalty import PerRow
@@ -42,10 +43,10 @@ def reflect(h: Pictures, reach: int) -> Float[Array, "batch rows columns channel
     return jnp.pad(h, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
 
 
-def conv(inputs: int, outputs: int, window: int, *, rngs: nnx.Rngs, **options: Any) -> nnx.Conv:
+def conv(inputs: int, outputs: int, window: int, *, rngs: nnx.Rngs, **options: Any) -> Conv:
     """A convolution with weights from N(0, 0.02²)."""
     init: dict[str, Any] = {"kernel_init": dcgan_normal(), "bias_init": zeros, "use_bias": False}
-    return nnx.Conv(inputs, outputs, (window, window), rngs=rngs, **{**init, **options})
+    return Conv(inputs, outputs, (window, window), rngs=rngs, **{**init, **options})
 
 
 class ResidualBlock(nnx.Module):
@@ -72,7 +73,7 @@ class ResnetTranslator(nnx.Module):
         self.down = nnx.List(conv(i, o, 3, strides=2, padding=((1, 1), (1, 1)), rngs=rngs) for i, o in pairs)
         self.blocks = nnx.List(ResidualBlock(widths[-1], rngs=rngs) for _ in range(blocks))
         self.up = nnx.List(
-            nnx.ConvTranspose(o, i, (3, 3), strides=(2, 2), use_bias=False, kernel_init=dcgan_normal(), rngs=rngs)
+            ConvTranspose(o, i, (3, 3), strides=(2, 2), use_bias=False, kernel_init=dcgan_normal(), rngs=rngs)
             for i, o in reversed(pairs)
         )
         self.last = conv(width, channels[1], 7, use_bias=True, **edge)

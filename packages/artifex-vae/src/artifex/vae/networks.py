@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.core.config import Config
+from artifex.core.nn.convolution import Conv, ConvTranspose
 from artifex.core.nn.init import lecun_normal, zeros
 from artifex.core.nn.mlp import ACTIVATIONS, MLP, Activation, gain
 from artifex.core.prob.gaussian import Gaussian
@@ -103,7 +104,7 @@ class ConvEncoder(nnx.Module):
         self.activation: Activation = config.activation
         ins = (event[-1], *config.channels[:-1])
         self.layers = nnx.List(
-            nnx.Conv(i, o, (4, 4), strides=2, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
+            Conv(i, o, (4, 4), strides=2, kernel_init=gain(config.activation), bias_init=zeros, rngs=rngs)
             for i, o in zip(ins, config.channels, strict=True)
         )
         flat = math.prod(side // 2 ** len(config.channels) for side in event[:2]) * config.channels[-1]
@@ -143,7 +144,7 @@ class ConvDecoder(nnx.Module):
         )
         outs = (*config.channels[1:], depth * n)
         self.layers = nnx.List(
-            nnx.ConvTranspose(i, o, (4, 4), strides=2, kernel_init=lecun_normal(), bias_init=zeros, rngs=rngs)
+            ConvTranspose(i, o, (4, 4), strides=2, kernel_init=lecun_normal(), bias_init=zeros, rngs=rngs)
             for i, o in zip(config.channels, outs, strict=True)
         )
 

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int
 from artifex.core.config import ModelConfig
 from artifex.core.data.spec import DataSpec, halvings
 from artifex.core.model import GenerativeModel
+from artifex.core.nn.convolution import Conv, ConvTranspose
 from artifex.core.nn.init import he_normal, lecun_normal, zeros
 from artifex.core.prob import noise
 from artifex.core.protocols import Batch
@@ -100,8 +101,8 @@ class Residual(nnx.Module):
     """x + W₂ relu(W₁ relu(x)), a 3 × 3 and a 1 × 1 convolution [1]."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs) -> None:
-        self.wide = nnx.Conv(width, width, (3, 3), kernel_init=he_normal(), bias_init=zeros, rngs=rngs)
-        self.point = nnx.Conv(width, width, (1, 1), kernel_init=he_normal(), bias_init=zeros, rngs=rngs)
+        self.wide = Conv(width, width, (3, 3), kernel_init=he_normal(), bias_init=zeros, rngs=rngs)
+        self.point = Conv(width, width, (1, 1), kernel_init=he_normal(), bias_init=zeros, rngs=rngs)
 
     def __call__(self, x: Grid) -> Grid:
         """The block's output."""
@@ -116,16 +117,16 @@ class VQVAE(GenerativeModel):
         depth, wide, n = config.output_dim[-1], config.channels, config.likelihood.width
         half = {"strides": 2, "kernel_init": he_normal(), "bias_init": zeros, "rngs": rngs}
         ins = (depth, *wide[:-1])
-        self.down = nnx.List(nnx.Conv(i, o, (4, 4), **half) for i, o in zip(ins, wide, strict=True))
+        self.down = nnx.List(Conv(i, o, (4, 4), **half) for i, o in zip(ins, wide, strict=True))
         self.inner = nnx.List(Residual(wide[-1], rngs=rngs) for _ in range(config.n_residual))
         point = {"kernel_init": lecun_normal(), "bias_init": zeros, "rngs": rngs}
-        self.to_code = nnx.Conv(wide[-1], config.code_dim, (1, 1), **point)
+        self.to_code = Conv(wide[-1], config.code_dim, (1, 1), **point)
         self.quantiser = VectorQuantiser(config.n_codes, config.code_dim, decay=config.decay, rngs=rngs)
-        self.from_code = nnx.Conv(config.code_dim, wide[-1], (3, 3), **point)
+        self.from_code = Conv(config.code_dim, wide[-1], (3, 3), **point)
         self.outer = nnx.List(Residual(wide[-1], rngs=rngs) for _ in range(config.n_residual))
         outs = (*reversed(wide[:-1]), depth * n)
         ups = zip(reversed(wide), outs, strict=True)
-        self.up = nnx.List(nnx.ConvTranspose(i, o, (4, 4), **half) for i, o in ups)
+        self.up = nnx.List(ConvTranspose(i, o, (4, 4), **half) for i, o in ups)
         self.frequencies = Codebook(jnp.ones((*config.grid, config.n_codes)) / config.n_codes)
         self.deterministic = False  # nnx's switch for evaluation: the frequencies stay
 
