@@ -313,11 +313,20 @@ def test_a_class_changes_pictures_and_logits():
         ({"shape": (64, 32, 3)}, "square pictures"),
         ({"n_layers": 2}, "'n_layers' >= 3"),
         ({"r1_every": 0}, "'r1_every' >= 1"),
+        ({"critic_scale": 0}, "'critic_scale' >= 1"),
     ],
 )
 def test_wrong_configs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(StyleGAN3TConfig(**TINY), **changes)
+
+
+def test_a_critic_is_as_many_times_as_wide():
+    narrow, wide = (StyleGAN3TConfig(**{**TINY, "critic_scale": scale}) for scale in (1, 3))
+    a, b = (StyleGAN3T(config, rngs=nnx.Rngs(0)) for config in (narrow, wide))
+    shapes = [[array.shape for array in flatten(side)[1].values()] for side in (a.generator, b.generator)]
+    assert shapes[0] == shapes[1]
+    assert b.discriminator.conv.kernel.shape[-1] == 3 * a.discriminator.conv.kernel.shape[-1]
 
 
 def test_t_refuses_classes_and_turns():

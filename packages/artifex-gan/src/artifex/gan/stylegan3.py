@@ -128,8 +128,8 @@ class StyleGAN3TConfig(GANConfig):
             )
         if self.n_layers < 3 or min(self.r1_every, self.critic_scale) < 1 or self.blur_steps < 0:
             raise ValueError(
-                f"{where}: expected 'n_layers' >= 3, 'r1_every' and 'critic_scale' >= 1 and 'blur_steps' >= 0, got "
-                f"{self.n_layers}, {self.r1_every}, {self.critic_scale} and {self.blur_steps}. The last two layers "
+                f"{where}: expected 'n_layers' >= 3, 'critic_scale' >= 1, 'r1_every' >= 1 and 'blur_steps' >= 0, got "
+                f"{self.n_layers}, {self.critic_scale}, {self.r1_every} and {self.blur_steps}. The last two layers "
                 "keep the full cutoff."
             )
 
