@@ -37,12 +37,14 @@ class Exponential:
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, −α)."""
-        mu, alpha = params[0], bounded(params[1])
+        mu, a = apart(params)
+        alpha = bounded(a)
         return Moved((x - mu) * jnp.exp(-alpha), -alpha)  # eq. 1
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, α)."""
-        mu, alpha = params[0], bounded(params[1])
+        mu, a = apart(params)
+        alpha = bounded(a)
         return Moved(z * jnp.exp(alpha) + mu, alpha)
 
 
@@ -55,13 +57,15 @@ class Gate:
 
     def forward(self, x: Numbers, params: Params) -> Moved:
         """(z, log σ)."""
-        m, s = params[0], self.open + bounded(params[1])
+        m, a = apart(params)
+        s = self.open + bounded(a)
         sigma = jax.nn.sigmoid(s)
         return Moved(sigma * x + (1 - sigma) * m, jax.nn.log_sigmoid(s))  # eq. 2
 
     def inverse(self, z: Numbers, params: Params) -> Moved:
         """(x, −log σ)."""
-        m, s = params[0], self.open + bounded(params[1])
+        m, a = apart(params)
+        s = self.open + bounded(a)
         # 1/σ = 1 + e^-s, and (1 − σ)/σ = e^-s.
         return Moved(z + jnp.exp(-s) * (z - m), -jax.nn.log_sigmoid(s))
 
@@ -85,6 +89,11 @@ class Bounded(nnx.Module):
 
     def _log_scale(self, params: Params) -> Float[Array, "*shape"]:
         return self.reach[...] * jnp.tanh(params[1])
+
+
+def apart(params: Params) -> list[Numbers]:
+    """The numbers of a map; split, not sliced, so that their gradients are joined as they are, without zeros to add."""
+    return [part[0] for part in jnp.split(params, len(params))]
 
 
 def bounded(a: Numbers) -> Numbers:

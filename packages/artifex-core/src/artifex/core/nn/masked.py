@@ -27,6 +27,9 @@ from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain, offsets
 
 Degrees = Int[np.ndarray, " unit"]
 Mask = Bool[np.ndarray, "in out"]
+FEW = (
+    4  # numbers of an output that have products of their own: what a map does with them is then not put into one array
+)
 
 
 def hidden_degrees(width: int, dim: int, *, context: bool) -> Degrees:
@@ -52,10 +55,15 @@ class MaskedLinear(nnx.Module):
 
     def __call__(self, x: Float[Array, "in batch"], mask: Mask) -> Float[Array, "out batch"]:
         """W x + b under a mask."""
+        return self.parts(x, mask, 1)[0]
+
+    def parts(self, x: Float[Array, "in batch"], mask: Mask, n: int) -> list[Float[Array, "part batch"]]:
+        """n equal parts of W x + b under a mask, each by a product of its own."""
         dtype = self.dtype or jnp.result_type(x, self.kernel[...])
         scale = mask * np.sqrt(len(mask) / np.maximum(mask.sum(0), 1))
-        kernel = self.kernel[...].astype(dtype) * scale.astype(dtype)
-        return kernel.T @ x.astype(dtype) + self.bias[...].astype(dtype)[:, None]
+        kernel, bias = self.kernel[...].astype(dtype) * scale.astype(dtype), self.bias[...].astype(dtype)
+        weights = zip(jnp.split(kernel, n, 1), jnp.split(bias, n), strict=True)
+        return [w.T @ x.astype(dtype) + b[:, None] for w, b in weights]
 
 
 class MADE(nnx.Module):
@@ -99,7 +107,8 @@ class MADE(nnx.Module):
         for layer, mask in hidden:
             h = ACTIVATIONS[self.activation](layer(h, mask))
         layer, mask = last
-        return layer(h, mask).reshape(self.n_params, self.dim, len(x))
+        parts = layer.parts(h, mask, self.n_params if self.n_params <= FEW else 1)
+        return jnp.stack(parts).reshape(self.n_params, self.dim, len(x))
 
     def masks(self) -> list[Bool[np.ndarray, "_ _"]]:
         """The masks of all layers, from the sizes (eq. 1, 2)."""
