@@ -64,7 +64,7 @@ GATES = {  # from, below
 MODELS = {"stylegan3_t": (StyleGAN3T, StyleGAN3TConfig), "stylegan3_r": (StyleGAN3R, StyleGAN3RConfig)}
 SMALL: dict[str, Any] = {"z_dim": 16, "w_dim": 64, "base": 256, "max_channels": 16, "n_layers": 4}
 SMALL |= {"critic_scale": 2, "gamma": 10.0}
-RATE = 5e-3  # of both sides: steps of weights of variance 1, which in wide networks are twice as large in their effect
+RATE = 5e-3  # of both sides, twice the paper's: narrow networks change less by steps of weights of variance 1
 BATCH, PARTS = 8, 8  # rows of a step; parts of the training, after each of which a line is printed
 Act = Callable[[jax.Array], jax.Array]
 

@@ -84,3 +84,9 @@ def test_layers_equal_those_of_nnx(ours, theirs, options, window):
 
     for found, expected in zip(jax.tree.leaves(run(a)), jax.tree.leaves(run(b)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("layer", "option"), [(Conv, "kernel_dilation"), (ConvTranspose, "padding")])
+def test_options_that_would_be_left_out_are_refused(layer, option):
+    with pytest.raises(ValueError, match=f"got {option}. Use the layer of nnx"):
+        layer(1, 1, (3, 3), rngs=nnx.Rngs(0), **{option: 2})

@@ -95,16 +95,16 @@ class Conv(nnx.Conv):
     """`nnx.Conv` of pictures, without groups or dilation, by eq. 2."""
 
     def __init__(self, *sizes: Any, **options: Any) -> None:
+        check(type(self), options, "input_dilation", "kernel_dilation", "feature_group_count")
         super().__init__(*sizes, conv_general_dilated=as_nnx_calls_it, **options)
-
-
-def as_nnx_calls_it(x: Pictures, kernel: Kernel, strides: Any, padding: Padding, **rest: Any) -> Results:
-    """`convolve`, without what these layers leave at its defaults."""
-    return convolve(x, kernel, strides, padding)
 
 
 class ConvTranspose(nnx.ConvTranspose):
     """`nnx.ConvTranspose` of pictures by eq. 4, with padding "SAME": sides grow by the strides."""
+
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        check(type(self), options, "padding", "kernel_dilation", "transpose_kernel")
+        super().__init__(*sizes, **options)
 
     def __call__(self, g: Results) -> Pictures:
         """The layer's outputs."""
@@ -116,3 +116,16 @@ class ConvTranspose(nnx.ConvTranspose):
         w = kernel[::-1, ::-1].swapaxes(-1, -2)
         y = trilinear(x, w, (tall, wide), "SAME").back(w, g)
         return y if bias is None else y + bias
+
+
+def as_nnx_calls_it(x: Pictures, kernel: Kernel, strides: Any, padding: Padding, **defaults: Any) -> Results:
+    """`convolve`, without what `Conv` leaves at its defaults."""
+    return convolve(x, kernel, strides, padding)
+
+
+def check(layer: type, options: dict[str, Any], *names: str) -> None:
+    """Refuse options that a layer would leave out of account."""
+    if found := sorted(options.keys() & set(names)):
+        raise ValueError(
+            f"{layer.__name__}: expected no {' or '.join(names)}, got {', '.join(found)}. Use the layer of nnx."
+        )

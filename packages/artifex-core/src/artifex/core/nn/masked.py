@@ -27,9 +27,8 @@ from artifex.core.nn.mlp import ACTIVATIONS, Activation, gain, offsets
 
 Degrees = Int[np.ndarray, " unit"]
 Mask = Bool[np.ndarray, "in out"]
-FEW = (
-    4  # numbers of an output that have products of their own: what a map does with them is then not put into one array
-)
+# Numbers of an output that have products of their own, so that their gradients are computed apart, in vectors.
+FEW = 4
 
 
 def hidden_degrees(width: int, dim: int, *, context: bool) -> Degrees:
