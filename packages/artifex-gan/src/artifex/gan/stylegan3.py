@@ -421,12 +421,16 @@ class StyleGAN3(NoiseModel):
 
     def game(self, ctx: StepContext) -> Game:
         """Softplus losses and lazy R1, behind the blur of the step and adaptive augmentation."""
-        blur = functools.partial(fading_blur, step=ctx.step, steps=self.config.blur_steps)
+        dtype, steps = self.discriminator.colours.dtype, self.config.blur_steps
+
+        def blurred(x: Image) -> Image:  # in the dtype that the critic computes in
+            return fading_blur(x if dtype is None else x.astype(dtype), step=ctx.step, steps=steps)
+
         penalties = (r1(self.config.gamma, self.config.r1_every),)
         if self.ada is None:
-            return Game(nonsaturating(), penalties, lambda x, rngs: blur(x))
+            return Game(nonsaturating(), penalties, lambda x, rngs: blurred(x))
         ada = self.ada
-        return Game(nonsaturating(), penalties, lambda x, rngs: ada(blur(x), rngs), ada.observe)
+        return Game(nonsaturating(), penalties, lambda x, rngs: ada(blurred(x), rngs), ada.observe)
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data of another shape, range or number of classes."""
