@@ -9,6 +9,7 @@ columns, where a density grows without bound, and are left out.
 All systems: LAYERS layers with networks of two layers of WIDTH units, Adam at RATE with a cosine, gradients clipped at
 norm 5, the same batches in the same order, some seeds. Our spline couplings stand behind reversals and LU maps; behind
 drawn permutations, as by default, they are 0.4 nats worse on a part of the training rows of kin40k, alike elsewhere.
+Networks have relu; the kind "spline masked silu" is chosen on such a part, where it gains 0.1 to 0.4 nats for ours.
 The budget is small, so that all of it runs within an hour: the numbers rank what the libraries learn from it, not what
 their flows reach. ± is the standard error over test rows, then comes the spread of the seeds. `ours better by` is the
 mean difference to our flow of that kind, ± its standard error: over test rows, paired, and over seeds. Seconds are of
@@ -50,6 +51,7 @@ TOY_NAMES = ("two_moons", "checkerboard", "rings")
 UCI = ("protein", "kin40k")
 LIBRARIES = ("artifex", "flowjax", "zuko")
 KINDS = ("affine coupling", "affine masked", "spline coupling", "spline masked")
+SMOOTH = "spline masked silu"  # ours with another activation, where the others keep relu
 DISTINCT = 1000  # a column with fewer values is no sample of a density
 BINS, BOUND = 8, 4.0
 SPLINE: dict[str, Any] = {"bins": BINS, "bound": BOUND}
@@ -167,6 +169,7 @@ def ours(kind: str, hidden: tuple[int, int]) -> tuple[str, dict[str, Any]]:
         "affine masked": ("maf", {"hidden_dims": hidden}),
         "spline coupling": ("neural_spline", {**SPLINE, "mixing": "reverse_lu", "transform": coupling}),
         "spline masked": ("neural_spline", {**SPLINE, "transform": masked}),
+        SMOOTH: ("neural_spline", {**SPLINE, "transform": {**masked, "activation": "silu"}}),
     }[kind]
 
 
@@ -247,7 +250,7 @@ def table(title: str, data: Data, budget: Budget, compared: Compared, true: Rows
     """Fit every system with every seed, and print test nats, relative to the truth where it is known."""
     print(f"\n{title}: {data.train.shape[1]} numbers, {len(data.train)} rows to train on, {len(data.test)} held out;")
     print(f"  {budget.steps} steps of {BATCH}, {LAYERS} layers, width {budget.width}, seeds {list(compared.seeds)}")
-    print(f"  {'nats':<26} {'':>17} {'seeds':>7} {'ours better by':>18} {'CPU s':>7}", flush=True)
+    print(f"  {'nats':<28} {'':>17} {'seeds':>7} {'ours better by':>18} {'CPU s':>7}", flush=True)
     for kind in compared.kinds:
         reference = None
         for library in compared.libraries:
@@ -259,7 +262,7 @@ def table(title: str, data: Data, budget: Budget, compared: Compared, true: Rows
             gain = "" if library == "artifex" or reference is None else better(reference, found)
             value = f"{found.mean():9.3f} ± {standard_error(found.mean(0)):.3f}"
             label = f"{kind}, {library}"
-            print(f"  {label:<26} {value:>17} {spread(found):7.3f} {gain:>18} {seconds:7.0f}", flush=True)
+            print(f"  {label:<28} {value:>17} {spread(found):7.3f} {gain:>18} {seconds:7.0f}", flush=True)
 
 
 def better(ours: Rows, theirs: Rows) -> str:
@@ -310,7 +313,7 @@ def main() -> None:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join((*TOY_NAMES, *UCI)))
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=(*KINDS, SMOOTH), default=KINDS)
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     options = parser.parse_args()
