@@ -6,8 +6,9 @@
     a transposed convolution of g with stride s is back(w, g), w flipped, its inputs for its outputs              (4)
 Each of (2) is linear in two arguments, so its derivatives are the other two. Left to itself, a compiler sees `fit`, and
 the gradient of `back`, as convolutions with a kernel as wide as the picture, dilated in the latter case. On a CPU XLA
-takes up to twenty times as long for these as for (3), and they are what critics with a penalty on their slope, and
-generators with (4), consist of. The values are those of `jax.lax`; what is lost is forward-mode differentiation.
+takes many times as long for these as for (3), and they are what critics with a penalty on their slope, and generators
+with (4), consist of (`benchmarks/gan_speed.py` times such a step). The values are those of `jax.lax`; what is lost is
+forward-mode differentiation.
 """
 
 from __future__ import annotations
